@@ -1,0 +1,1 @@
+"""Play and listen: the twin, a replay, a stream."""

@@ -1,0 +1,1 @@
+"""This scanner's fields inside this subject."""

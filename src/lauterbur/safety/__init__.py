@@ -1,0 +1,1 @@
+"""May it be played? Limits, findings, and the verdict."""

@@ -1,0 +1,1 @@
+"""The machine: magnet, gradients, transmit, receive, spectrometer; profiles as TOML."""

@@ -1,0 +1,79 @@
+"""Scanner and its parts: what the machine is made of, in SI."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Gradients:
+    amplitude: float  # T/m, per axis
+    slew: float  # T/m/s, per axis
+    raster: float  # s
+    sensitivity: float  # T/m per A
+    inductance: float  # H
+    resistance: float  # Ohm
+    amplifier_voltage: float  # V
+    amplifier_current: float  # A
+    amplifier_power: float  # W, peak
+    duty_cycle: float = 1.0  # highest allowed r.m.s. current as a fraction of amplifier_current
+    forbidden_bands: tuple[
+        tuple[float, float], ...
+    ] = ()  # Hz, acoustic resonances, of the gradient waveform's spectrum
+    band_threshold: float = 0.5  # of a train's strongest spectral line, allowed inside a forbidden band
+    stimulation: dict[str, float] = field(default_factory=dict)  # rheobase T/s, chronaxie s, effective length m
+
+
+@dataclass(frozen=True)
+class Transmit:
+    channels: int
+    peak_power: float  # W per channel
+    average_power: float  # W, all channels together
+    peak_b1: float  # T, nominal, all channels together
+    raster: float  # s
+    dead_time: float  # s before a pulse
+    ringdown_time: float  # s after a pulse
+    max_duration: float = 0.1  # s
+
+
+@dataclass(frozen=True, eq=False)
+class Loop:
+    """A circular or rectangular receive or transmit loop as a closed polygon of wire."""
+
+    points: NDArray[np.float64]  # m, (point, 3), patient, closed implicitly; right-handed current
+
+
+@dataclass(frozen=True)
+class Array:
+    name: str  # "head48", "body24"
+    loops: tuple[Loop, ...]
+    region: str = ""  # what it is for: "head", "body"
+    resistance: float = 0.0  # Ohm, each unloaded loop's own loss (coil noise)
+
+
+@dataclass(frozen=True)
+class Spectrometer:
+    adc_raster: float  # s
+    adc_dead_time: float  # s before and after an ADC window
+    block_raster: float  # s
+    max_samples: int  # per ADC window
+    min_dwell: float  # s
+    noise_factor: float = 1.0  # of the receive chain, power ratio, >= 1
+
+
+@dataclass(frozen=True)
+class Scanner:
+    name: str  # "5T"
+    field_strength: float  # T, true
+    larmor_frequency: float  # Hz
+    bore: float  # m, diameter
+    gradients: Gradients
+    transmit: Transmit
+    receive: tuple[Array, ...]
+    spectrometer: Spectrometer
+    temperature: float = 310.0  # K, of the patient, for noise
+    homogeneity: tuple[tuple[float, float], ...] = ()  # (diameter m, ppm)
+    sources: dict[str, str] = field(default_factory=dict)  # field -> where the number comes from

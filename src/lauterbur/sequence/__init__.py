@@ -1,0 +1,1 @@
+"""Protocol to program: one file per contrast."""

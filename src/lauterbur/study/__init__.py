@@ -1,0 +1,1 @@
+"""What was scanned, with what, and where it went."""

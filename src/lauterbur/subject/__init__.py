@@ -1,0 +1,1 @@
+"""What lies in the bore: anatomy, and its tissues at this field."""
