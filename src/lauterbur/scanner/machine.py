@@ -52,6 +52,14 @@ class Array:
     loops: tuple[Loop, ...]
     region: str = ""  # what it is for: "head", "body"
     resistance: float = 0.0  # Ohm, each unloaded loop's own loss (coil noise)
+    conductor_radius: float = 1e-3  # m
+    semi_axes: tuple[float, float, float] = (
+        0.0,
+        0.0,
+        0.0,
+    )  # m, of the surface the loops lie on; its centre is the origin
+    flexible: bool = False  # is drawn around the body (its x and y stretched to it) instead of the body put into it
+    clearance: float = 0.0  # m, least distance of a conductor from the body
 
 
 @dataclass(frozen=True)
@@ -76,4 +84,5 @@ class Scanner:
     spectrometer: Spectrometer
     temperature: float = 310.0  # K, of the patient, for noise
     homogeneity: tuple[tuple[float, float], ...] = ()  # (diameter m, ppm)
-    sources: dict[str, str] = field(default_factory=dict)  # field -> where the number comes from
+    sources: dict[str, str] = field(default_factory=dict)  # "gradients.amplitude" -> where the number comes from
+    description: str = ""
