@@ -211,7 +211,7 @@ def gradient_points(program: Program, block: int) -> tuple[Float, Float]:
     row = program.blocks[block]
     length = program.durations[block]
     axes = [program.gradients[i] if i >= 0 else None for i in row[Column.GX : Column.GZ + 1]]
-    used = [g for g in axes if g is not None and len(g.time)]
+    used = [g for g in axes if g is not None and g.duration > 0]  # files do hold gradients of no length
     if not used:
         return np.array([0.0, length]), np.zeros((2, 3))
     marks = np.concatenate([g.delay + g.time for g in used] + [[0.0, length]])
@@ -219,7 +219,7 @@ def gradient_points(program: Program, block: int) -> tuple[Float, Float]:
     time = np.repeat(unique, 2)  # just before and just after each mark, so that jumps survive
     values = np.zeros((len(time), 3))
     for axis, gradient in enumerate(axes):
-        if gradient is None or not len(gradient.time):
+        if gradient is None or not gradient.duration > 0:
             continue
         at = np.round(gradient.delay + gradient.time, 12)
         after = np.searchsorted(at, unique, side="right")  # last point at or before the mark
