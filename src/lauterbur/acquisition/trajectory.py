@@ -39,8 +39,7 @@ def moment(time: Float, gradient: Float, at: Float) -> Float:
     inside = np.clip(at - time[i], 0.0, step[i])[:, None]
     with np.errstate(divide="ignore", invalid="ignore"):
         slope = np.where(step[i][:, None] > 0, (gradient[i + 1] - gradient[i]) / step[i][:, None], 0.0)
-    played: Float = total[i] + inside * gradient[i] + inside**2 * slope / 2
-    return played
+    return total[i] + inside * (gradient[i] + inside * slope / 2)
 
 
 def flip_angle(pulse: RfPulse) -> float:
@@ -58,7 +57,7 @@ def pulse_use(pulse: RfPulse) -> str:
 
 def sample_times(adc: Adc) -> Float:
     """(sample,) s from the start of the block."""
-    return adc.delay + (np.arange(adc.n_samples) + 0.5) * adc.dwell
+    return adc.delay + (np.arange(adc.n_samples, dtype=np.float64) + 0.5) * adc.dwell
 
 
 def trajectory(program: Program) -> Trajectory:

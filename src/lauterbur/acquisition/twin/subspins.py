@@ -13,7 +13,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lauterbur.acquisition.twin.spins import Spins
 from lauterbur.errors import InputError
@@ -88,9 +87,7 @@ def _uniform(index: np.ndarray, n_axes: int, seed: int) -> Float:
     """(index, axis) in [0, 1), by a hash (splitmix64, Steele et al. 2014), so that each spin has its own numbers."""
     with np.errstate(over="ignore"):
         key = np.uint64(seed % 2**63) * np.uint64(0xD1342543DE82EF95) + np.uint64(1)
-        z: NDArray[np.uint64] = (
-            index.astype(np.uint64)[:, None] * np.uint64(n_axes) + np.arange(n_axes, dtype=np.uint64)
-        ) + key
+        z = (index[:, None] * n_axes + np.arange(n_axes)).astype(np.uint64) + key
         z = z * np.uint64(0x9E3779B97F4A7C15)
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
