@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lauterbur.errors import ResourceError
-from lauterbur.program import Adc, Column, Float, Program, RfPulse, adc_blocks, block_starts, gradient_points, rf_steps
+from lauterbur.program import Adc, Column, Float, Gradient, Program, RfPulse, adc_blocks, block_starts, rf_steps
 
 # Pulseq before 1.5 says nothing about a pulse's use; its readers call a pulse of more than 90.01 deg a refocusing one
 # (pulseq/pulseq, matlab/+mr/@Sequence/read.m). We do the same.
@@ -30,16 +30,18 @@ class Trajectory:
     center_sample: NDArray[np.int32]  # (readout,), the sample nearest to k = 0
 
 
-def moment(time: Float, gradient: Float, at: Float) -> Float:
-    """(n, 3) 1/m: the integral from time[0] to each of `at` of (point, 3) Hz/m values joined by straight lines."""
+def moment(gradient: Gradient, at: Float) -> Float:
+    """(n,) 1/m: the integral of one gradient from the start of its block to each of `at`, s from there."""
+    time, value = gradient.delay + gradient.time, gradient.waveform
+    if len(time) < 2:
+        return np.zeros(len(at))
     step = np.diff(time)
-    total = np.zeros_like(gradient)
-    np.cumsum(step[:, None] * (gradient[1:] + gradient[:-1]) / 2, axis=0, out=total[1:])
-    i = np.clip(np.searchsorted(time, at, side="right") - 1, 0, len(time) - 2)
-    inside = np.clip(at - time[i], 0.0, step[i])[:, None]
+    total = np.concatenate([[0.0], np.cumsum(step * (value[1:] + value[:-1]) / 2)])
+    i = np.clip(np.searchsorted(time, at, side="right") - 1, 0, len(step) - 1)
+    inside = np.clip(at - time[i], 0.0, step[i])
     with np.errstate(divide="ignore", invalid="ignore"):
-        slope = np.where(step[i][:, None] > 0, (gradient[i + 1] - gradient[i]) / step[i][:, None], 0.0)
-    return total[i] + inside * (gradient[i] + inside * slope / 2)
+        slope = np.where(step[i] > 0, (value[i + 1] - value[i]) / step[i], 0.0)
+    return total[i] + inside * (value[i] + inside * slope / 2)
 
 
 def flip_angle(pulse: RfPulse) -> float:
@@ -61,7 +63,7 @@ def sample_times(adc: Adc) -> Float:
 
 
 def trajectory(program: Program) -> Trajectory:
-    """Where every sample lies; blocks that play the same events are integrated once."""
+    """Where every sample lies."""
     listening = adc_blocks(program)
     n_samples = np.array([program.adc[i].n_samples for i in program.blocks[listening, Column.ADC]], np.int32)
     width = int(n_samples.max(initial=0))
@@ -71,28 +73,28 @@ def trajectory(program: Program) -> Trajectory:
             f"at most {_MOST_BYTES / 2**30:.0f} GiB are used; play fewer or shorter ADC windows"
         )
 
-    kind_of, example = _kinds(program)
-    points = [gradient_points(program, int(block)) for block in example]
-    totals = np.array([moment(t, g, t[-1:])[0] for t, g in points]).reshape(-1, 3)
-    before = np.zeros((program.n_blocks + 1, 3))  # integral of G from the start of the program to each block
-    np.cumsum(totals[kind_of], axis=0, out=before[1:])
     starts = block_starts(program)
-
-    base, excited = _offsets(program, kind_of, points, before, starts)
+    before = np.zeros((program.n_blocks + 1, 3))  # integral of G from the start of the program to each block
+    np.cumsum(_areas(program), axis=0, out=before[1:])
+    offset, excited = _offsets(program, before, starts)
+    played_in = _Moments(program)
 
     k = np.zeros((len(listening), width, 3), np.float32)
     time, dwell, te = (np.zeros(len(listening)) for _ in range(3))
     center = np.zeros(len(listening), np.int32)
-    for kind in np.unique(kind_of[listening]):
-        rows = np.flatnonzero(kind_of[listening] == kind)
-        adc = program.adc[program.blocks[example[kind], Column.ADC]]
+    columns = [Column.GX, Column.GY, Column.GZ, Column.ROTATION, Column.ADC]
+    rows = program.blocks[listening][:, columns]
+    _, example, kind = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+    members = np.split(np.argsort(kind.reshape(-1), kind="stable"), np.cumsum(np.bincount(kind.reshape(-1)))[:-1])
+    for first, alike in zip(example, members, strict=True):
+        adc = program.adc[program.blocks[listening[first], Column.ADC]]
         at = sample_times(adc)
         if not len(at):
             continue
-        shape = moment(points[kind][0], points[kind][1], at)
-        for some in np.array_split(rows, max(1, len(rows) * len(at) // 1_000_000)):
+        shape = played_in(int(listening[first]), at)
+        for some in np.array_split(alike, max(1, len(alike) * len(at) // 1_000_000)):
             block = listening[some]
-            played = shape + (base[block] + before[block])[:, None, :]
+            played = shape + (offset[block] + before[block])[:, None, :]
             k[some, : len(at)] = played
             center[some] = _nearest_to_zero(played)
             time[some] = starts[block] + at[0]
@@ -101,49 +103,57 @@ def trajectory(program: Program) -> Trajectory:
     return Trajectory(k, n_samples, time, dwell, te, center)
 
 
-def _kinds(program: Program) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """(block,) which kind each block is of, and one block of each kind: same gradients, rotation, pulse, ADC, length."""
-    columns = [Column.GX, Column.GY, Column.GZ, Column.ROTATION, Column.RF, Column.ADC]
-    _, length = np.unique(program.durations, return_inverse=True)
-    # A pulse only matters by where its centre lies: events that differ in phase alone are one kind.
-    centers = np.array([p.delay + p.center for p in program.rf] + [-1.0])
-    _, center = np.unique(centers, return_inverse=True)
-    table = np.column_stack([program.blocks[:, columns], length]).astype(np.int64)
-    table[:, 4] = center[program.blocks[:, Column.RF]]
-    _, example, kind_of = np.unique(table, axis=0, return_index=True, return_inverse=True)
-    return kind_of.reshape(-1), example
+def _areas(program: Program) -> Float:
+    """(block, 3) 1/m, played."""
+    area = np.array([*(moment(g, np.array([np.inf]))[0] for g in program.gradients), 0.0])  # -1 finds the last: none
+    areas = area[program.blocks[:, Column.GX : Column.GZ + 1]]
+    turned = np.flatnonzero(program.blocks[:, Column.ROTATION] >= 0)
+    turns = program.rotations[program.blocks[turned, Column.ROTATION]]
+    areas[turned] = np.einsum("bij,bj->bi", turns, areas[turned])
+    return areas
 
 
-def _offsets(
-    program: Program, kind_of: NDArray[np.intp], points: list[tuple[Float, Float]], before: Float, starts: Float
-) -> tuple[Float, Float]:
+class _Moments:
+    """Moments within a block; one gradient at the same times is integrated once."""
+
+    def __init__(self, program: Program):
+        self.program = program
+        self.known: dict[tuple[int, bytes], Float] = {}
+
+    def __call__(self, block: int, at: Float) -> Float:
+        """(n, 3) 1/m played in this block until each of `at`."""
+        row, when = self.program.blocks[block], at.tobytes()
+        played = np.zeros((len(at), 3))
+        for axis, i in enumerate(row[Column.GX : Column.GZ + 1].tolist()):
+            if i >= 0:
+                if (i, when) not in self.known:
+                    self.known[i, when] = moment(self.program.gradients[i], at)
+                played[:, axis] = self.known[i, when]
+        turn = row[Column.ROTATION]
+        return played @ self.program.rotations[turn].T if turn >= 0 else played
+
+
+def _offsets(program: Program, before: Float, starts: Float) -> tuple[Float, Float]:
     """What the pulses add to the running integral: (block, 3) 1/m in force in each block's ADC, and (block,) s, when
     the last excitation was. A pulse that shares its block with an ADC window acts before it."""
     uses = [pulse_use(p) for p in program.rf]
-    pulsed = [
-        b for b in np.flatnonzero(program.blocks[:, Column.RF] >= 0) if uses[program.blocks[b, Column.RF]] in _ACTS
-    ]
-    cached: dict[int, Float] = {}
+    i_rf = program.blocks[:, Column.RF]
+    pulsed = np.array([b for b in np.flatnonzero(i_rf >= 0) if uses[i_rf[b]] in ("excitation", "refocusing")], np.intp)
+    played_in = _Moments(program)
     at_center, when = np.zeros((len(pulsed), 3)), np.zeros(len(pulsed))
     for i, b in enumerate(pulsed):
-        kind = int(kind_of[b])
-        pulse = program.rf[program.blocks[b, Column.RF]]
-        if kind not in cached:
-            cached[kind] = moment(points[kind][0], points[kind][1], np.array([pulse.delay + pulse.center]))[0]
-        at_center[i] = before[b] + cached[kind]
-        when[i] = starts[b] + pulse.delay + pulse.center
+        center = program.rf[i_rf[b]].delay + program.rf[i_rf[b]].center
+        at_center[i] = before[b] + played_in(int(b), np.array([center]))[0]
+        when[i] = starts[b] + center
 
     offset, excited = np.zeros((len(pulsed) + 1, 3)), np.full(len(pulsed) + 1, np.nan)
     for i, b in enumerate(pulsed):
-        if uses[program.blocks[b, Column.RF]] == "excitation":
+        if uses[i_rf[b]] == "excitation":
             offset[i + 1], excited[i + 1] = -at_center[i], when[i]
         else:
             offset[i + 1], excited[i + 1] = -offset[i] - 2 * at_center[i], excited[i]
-    last = np.searchsorted(np.asarray(pulsed, np.intp), np.arange(program.n_blocks), side="right")
+    last = np.searchsorted(pulsed, np.arange(program.n_blocks), side="right")
     return offset[last], excited[last]
-
-
-_ACTS = ("excitation", "refocusing")
 
 
 def _nearest_to_zero(k: Float) -> NDArray[np.intp]:
