@@ -1,0 +1,141 @@
+"""reconstruct(): raw data to an image, by the method that the trajectory calls for.
+
+reconstruct(raw)                       # Cartesian, echo-planar, radial, spiral: as the trajectory says
+reconstruct(raw, coils=8)              # compressed to eight virtual receivers first: less memory and time
+reconstruct(raw, normalise=True)       # brightness corrected for the receivers' falling sensitivity
+reconstruct(raw, method="nufft")       # density-compensated non-uniform transform, whatever the header says
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lauterbur.errors import InputError
+from lauterbur.image import Image
+from lauterbur.rawdata import Header, RawData
+from lauterbur.recon import fft as fourier
+from lauterbur.recon.cartesian import Timings, reconstruct_cartesian
+from lauterbur.recon.checks import check_header, check_raw
+from lauterbur.recon.compress import compression
+from lauterbur.recon.geometry import affine_of_slices, affine_of_volume, is_evenly_spaced, slice_order
+from lauterbur.recon.layout import FRAME_COUNTERS, cartesian_layout
+from lauterbur.recon.whiten import noise_covariance, noise_samples, whitening
+
+METHODS = ("auto", "cartesian", "nufft")
+MOST_COILS = 16  # virtual receivers unless asked otherwise; the energy kept is in the provenance
+PROBE = 512  # readouts looked at to find the virtual receivers
+
+
+def reconstruct(
+    raw: RawData,
+    *,
+    method: str = "auto",
+    coils: int | None = None,
+    normalise: bool = False,
+    noise_whiten: bool = True,
+    partial_fourier: bool = True,
+) -> Image:
+    """An image with its place in the patient; where the noise is known, pixels are in units of its standard deviation.
+
+    `coils` is the number of receivers after compression (default: all, at most 16). Frames are repetitions, sets, phases and
+    echoes, echoes fastest. `image.provenance` says what was done; `image.maps` holds the g-factor where undersampled.
+    """
+    if method not in METHODS:
+        raise InputError(f"method {method!r} is unknown; choose one of {', '.join(METHODS)}")
+    if coils is not None and not coils >= 1:
+        raise InputError(f"coils={coils}; at least one receiver must remain after compression")
+    timings = Timings()
+    with timings.stage("checks"):
+        check_raw(raw)
+        if raw.header is None:
+            raise InputError("the raw data has no header: matrix and field of view are unknown; give one")
+        header = raw.header
+        check_header(header, len(np.unique(np.stack([raw.label(c) for c in FRAME_COUNTERS]), axis=1).T))
+    provenance: dict[str, Any] = {
+        **header.provenance,
+        "reconstruction": {"library": fourier.LIBRARY, "version": importlib.metadata.version("lauterbur")},
+    }
+    facts = provenance["reconstruction"]
+
+    with timings.stage("noise and receivers"):
+        mixing = _mixing(raw, coils, noise_whiten, facts)
+
+    layout = None
+    if method != "nufft" and header.trajectory not in ("radial", "spiral"):
+        with timings.stage("layout"):
+            layout = cartesian_layout(raw, header)
+    if layout is None:
+        raise InputError("the trajectory is not Cartesian")
+
+    result = reconstruct_cartesian(raw, layout, mixing, timings, partial_fourier=partial_fourier)
+    pixels, g_factor = result.pixels, result.g_factor
+    notes = list(result.notes)
+    n_x, n_y = pixels.shape[3], pixels.shape[2]
+    if layout.partition is None:
+        order, centres = slice_order(header, layout.slices)
+        pixels = pixels[:, order]
+        g_factor = None if g_factor is None else g_factor[order]
+        affine = affine_of_slices(header, (layout.readout.voxel, layout.phase.voxel), (n_x, n_y), centres)
+        if not is_evenly_spaced(centres):
+            notes.append("slices are not evenly spaced; the affine holds their mean step")
+    else:
+        voxel = (layout.readout.voxel, layout.phase.voxel, layout.partition.voxel)
+        affine = affine_of_volume(header, voxel, (n_x, n_y, pixels.shape[1]))
+    facts["method"] = "SENSE" if result.sampling.factors != (1, 1) else "FFT"
+    facts["acceleration"] = list(result.sampling.factors)
+    facts["notes"] = notes
+    provenance["timings"] = timings.seconds
+    return Image(
+        pixels,
+        affine,
+        te=_echo_times(raw, header, layout.frames, layout.frame, layout.image),
+        tr=header.tr,
+        ti=header.ti,
+        flip_angle=header.flip_angle,
+        field_strength=header.field_strength,
+        provenance=provenance,
+        maps={} if g_factor is None else {"g_factor": g_factor},
+    )
+
+
+def _mixing(raw: RawData, coils: int | None, noise_whiten: bool, facts: dict[str, Any]) -> NDArray[np.complex128]:
+    """(virtual rx, rx): whitening, then compression."""
+    noise = noise_samples(raw) if noise_whiten else None
+    mixing = np.eye(raw.n_rx, dtype=complex)
+    if noise is not None:
+        mixing = whitening(noise_covariance(noise))
+    facts["whitened"] = noise is not None
+    n_virtual = min(raw.n_rx, MOST_COILS if coils is None else coils)
+    facts["receivers"] = [raw.n_rx, n_virtual]
+    if n_virtual < raw.n_rx:
+        signal = np.flatnonzero(raw.label("NOISE") == 0)
+        probe = signal[np.unique(np.linspace(0, len(signal) - 1, PROBE).astype(int))]
+        block = np.concatenate([mixing @ raw.samples[i] for i in probe], axis=1)
+        rows, energy = compression(block, n_virtual)
+        facts["energy_kept"] = float(energy[:n_virtual].sum() / max(energy.sum(), 1e-300))
+        mixing = rows @ mixing
+    return mixing
+
+
+def _echo_times(
+    raw: RawData,
+    header: Header,
+    frames: tuple[dict[str, int], ...],
+    frame: NDArray[np.intp],
+    image: NDArray[np.intp],
+) -> tuple[float, ...]:
+    """s, per frame: the header's, else as played at the line nearest k = 0, else none."""
+    if header.te:
+        return tuple(header.te[min(f["ECO"], len(header.te) - 1)] for f in frames)
+    if raw.te is None:
+        return ()
+    centre = np.abs(raw.k[np.arange(raw.n_readouts), np.minimum(raw.center_sample, raw.k.shape[1] - 1)]).max(axis=1)
+    times = []
+    for i in range(len(frames)):
+        mine = image[frame[image] == i]
+        times.append(float(raw.te[mine[np.argmin(centre[mine])]]))
+    return tuple(times)
