@@ -1,0 +1,158 @@
+"""Atoms: the few tissues a program is really played on, and how every spin is interpolated between them.
+
+What happens to magnetisation depends on few numbers: T1, T2, |B1+|, off-resonance, the place along the selected axis,
+diffusion. Each gets a handful of nodes - Chebyshev nodes of a smooth function over the range the spins span, or local
+six-point interpolation along the selected axis, where slice profiles are sharp - and the atoms are their products.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+Float = NDArray[np.float64]
+NAMES = ("t1", "t2", "b1", "offset", "diffusion", "u")
+CANDIDATES = (2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 26)
+LOCAL = 6  # points of the local interpolation
+
+
+@dataclass(frozen=True, eq=False)
+class Dimension:
+    """One parameter's nodes. Spins find their weights through `weights`."""
+
+    name: str
+    nodes: Float  # (node,) values of the parameter
+    scale: float = 1.0  # of the map T -> T / (T + scale) that makes relaxation times, infinite ones too, bounded
+    is_local: bool = False
+
+    def _place(self, values: Float) -> Float:
+        if self.name in ("t1", "t2"):
+            with np.errstate(invalid="ignore"):
+                return np.where(np.isinf(values), 1.0, values / (values + self.scale))
+        return values
+
+    def weights(self, values: Float) -> Float:
+        """(n, node) Lagrange weights; for a local dimension (n, LOCAL), to be used from `start`."""
+        if len(self.nodes) == 1:
+            return np.ones((len(values), 1))
+        if self.is_local:
+            step = self.nodes[1] - self.nodes[0]
+            t = (values - self.nodes[0]) / step - self.start(values)
+            w = np.ones((len(values), LOCAL))
+            for i in range(LOCAL):
+                for j in range(LOCAL):
+                    if j != i:
+                        w[:, i] *= (t - j) / (i - j)
+            return w
+        x, nodes = self._place(values), self._place(self.nodes)
+        w = np.ones((len(values), len(nodes)))
+        for i in range(len(nodes)):
+            for j in range(len(nodes)):
+                if j != i:
+                    w[:, i] *= (x - nodes[j]) / (nodes[i] - nodes[j])
+        return w
+
+    def start(self, values: Float) -> NDArray[np.int64]:
+        step = self.nodes[1] - self.nodes[0]
+        first = np.floor((values - self.nodes[0]) / step).astype(np.int64) - (LOCAL // 2 - 1)
+        return np.clip(first, 0, len(self.nodes) - LOCAL)
+
+
+def chebyshev(name: str, values: Float, n: int) -> Dimension:
+    """n nodes over the range of `values`; fewer where there are no more distinct values than nodes."""
+    distinct = np.unique(values)
+    if len(distinct) <= max(n, 1):
+        finite = distinct[np.isfinite(distinct)]
+        return Dimension(name, distinct, float(np.median(finite)) if len(finite) else 1.0)
+    if n == 1:
+        return Dimension(name, np.array([np.median(values)]))
+    finite = distinct[np.isfinite(distinct)]
+    plain = Dimension(name, distinct, float(np.median(finite)))
+    lo, hi = plain._place(distinct[[0, -1]])
+    x = (lo + hi) / 2 - (hi - lo) / 2 * np.cos(np.pi * np.arange(n) / (n - 1))
+    x[0], x[-1] = lo, hi
+    if name in ("t1", "t2"):
+        with np.errstate(divide="ignore"):
+            nodes = np.where(x >= 1, np.inf, plain.scale * x / (1 - x))
+    else:
+        nodes = x
+    return Dimension(name, nodes, plain.scale)
+
+
+def local(name: str, lo: float, hi: float, step: float) -> Dimension:
+    n = max(LOCAL, math.ceil((hi - lo) / step) + LOCAL)
+    middle = (lo + hi) / 2
+    return Dimension(name, middle + step * (np.arange(n) - (n - 1) / 2), is_local=True)
+
+
+@dataclass(frozen=True, eq=False)
+class AtomGrid:
+    """The product of the dimensions, u slowest, so that the atoms near one place along u are neighbours."""
+
+    dimensions: tuple[Dimension, ...]  # in the order NAMES; u last here, slowest in memory
+    parameters: dict[str, Float] = field(default_factory=dict)  # name -> (atom,)
+
+    @staticmethod
+    def of(dimensions: tuple[Dimension, ...]) -> AtomGrid:
+        *inner, u = dimensions
+        mesh = np.meshgrid(u.nodes, *[d.nodes for d in inner], indexing="ij")
+        names = [u.name, *[d.name for d in inner]]
+        return AtomGrid(dimensions, {name: grid.ravel() for name, grid in zip(names, mesh, strict=True)})
+
+    @property
+    def n_inner(self) -> int:
+        return math.prod(len(d.nodes) for d in self.dimensions[:-1])
+
+    def __len__(self) -> int:
+        return self.n_inner * len(self.dimensions[-1].nodes)
+
+    def interpolate(self, table: NDArray[np.complex64], spins: dict[str, Float]) -> NDArray[np.complex64]:
+        """Rows of `table` (atom, column) complex64 at the spins' parameters: (n, column) complex64."""
+        n, columns = len(spins["t1"]), table.shape[1]
+        out = np.zeros((n, columns), np.complex64)
+        real = np.ascontiguousarray(table).view(np.float32).reshape(len(self), 2 * columns)
+        inner, u = self.dimensions[:-1], self.dimensions[-1]
+        sizes = np.array([len(d.nodes) for d in inner])
+        chunk = max(256, min(n, 8_000_000 // max(self.n_inner * (LOCAL if u.is_local else 1), 1)))
+        order = np.argsort(spins["u"], kind="stable") if u.is_local else None
+        for lo in range(0, n, chunk):
+            rows = order[lo : lo + chunk] if order is not None else slice(lo, lo + chunk)
+            factors = [d.weights(spins[d.name][rows]).astype(np.float32) for d in inner]
+            packed = np.concatenate(factors, axis=1)
+            w = np.empty((len(packed), self.n_inner), np.float32)
+            _products(packed, sizes, w)
+            if not u.is_local:
+                out[rows] = (w @ real).view(np.complex64)
+                continue
+            value = spins["u"][rows]
+            start, along = u.start(value), u.weights(value).astype(np.float32)
+            result = np.zeros((len(w), 2 * columns), np.float32)
+            for cell in np.unique(start):
+                here = np.flatnonzero(start == cell)
+                for j in range(LOCAL):
+                    block = real[(cell + j) * self.n_inner : (cell + j + 1) * self.n_inner]
+                    result[here] += along[here, j, None] * (w[here] @ block)
+            out[rows] = result.view(np.complex64)
+        return out
+
+
+@numba.njit(parallel=True, cache=True)
+def _products(packed, sizes, out):
+    """out[n] = outer product of the dimensions' weights, last dimension fastest."""
+    n_dimensions = len(sizes)
+    for n in numba.prange(packed.shape[0]):
+        out[n, 0] = 1.0
+        filled = 1
+        at = 0
+        for d in range(n_dimensions):
+            m = sizes[d]
+            for i in range(filled - 1, -1, -1):
+                value = out[n, i]
+                for j in range(m - 1, -1, -1):
+                    out[n, i * m + j] = value * packed[n, at + j]
+            filled *= m
+            at += m

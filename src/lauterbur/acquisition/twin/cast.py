@@ -1,0 +1,138 @@
+"""The cast: a program's spins as the fast engine sees them, and the atoms that stand in for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lauterbur.acquisition.twin.atoms import AtomGrid
+from lauterbur.acquisition.twin.compile import PulseShape
+from lauterbur.acquisition.twin.encode import Place, find_lattice
+from lauterbur.acquisition.twin.pulses import N_COLUMNS, pulse_maps
+from lauterbur.acquisition.twin.spins import Spins
+from lauterbur.errors import InputError
+
+Float = NDArray[np.float64]
+Parameters = dict[str, Float]  # t1, t2, offset, diffusion, u (n,), position (n, 3), field (shape or 1, n) complex
+
+
+@dataclass(frozen=True, eq=False)
+class Cast:
+    spins: Spins
+    place: Place
+    weight: NDArray[np.complex128]  # (n,), with the phase of B1+ where all pulses share it
+    field: NDArray[np.complex128]  # (1, n), or (shape, n) where pulses drive the channels differently; relative B1+
+    u: Float  # m, (n,) along the selected axis
+
+    @property
+    def is_shared_field(self) -> bool:
+        return len(self.field) == 1
+
+    def parameters(self, chosen: NDArray, shift: Float, axis: Float) -> Parameters:
+        """Of these spins, moved by `shift` (3,) m inside their boxes (with the off-resonance the shift brings)."""
+        s = self.spins
+        offset = s.off_resonance[chosen]
+        if s.off_resonance_gradient is not None and shift.any():
+            offset = offset + s.off_resonance_gradient[chosen] @ shift
+        return {
+            "t1": s.t1[chosen], "t2": s.t2[chosen], "offset": offset, "diffusion": s.diffusion[chosen],
+            "u": self.u[chosen] + shift @ axis, "position": s.position[chosen] + shift, "field": self.field[:, chosen],
+            "b1": np.abs(self.field[0, chosen]),
+        }
+
+
+def cast(spins: Spins, shapes: tuple[PulseShape, ...], axis: Float | None) -> Cast:
+    b1 = np.atleast_2d(spins.b1_plus)
+    drives = []
+    for shape in shapes:
+        if shape.weights is None:
+            drives.append(np.ones(len(b1), complex))
+        elif len(shape.weights) == len(b1):
+            drives.append(shape.weights)
+        else:
+            raise InputError(
+                f"the program drives {len(shape.weights)} transmit channels, but the spins carry b1_plus of {len(b1)}; "
+                f"give b1_plus as ({len(shape.weights)}, n)"
+            )
+    distinct = np.unique(np.array(drives), axis=0) if drives else np.ones((1, len(b1)))
+    weight = spins.weight.astype(complex)
+    if len(distinct) <= 1:
+        field = (distinct[0] @ b1)[None, :] if len(distinct) else b1[:1]
+        size = np.abs(field)
+        turn = np.where(size > 0, field / np.where(size > 0, size, 1), 1)[0]
+        weight, field = weight * turn, size.astype(complex)
+    else:
+        field = np.array(drives) @ b1
+    edges = spins.edges
+    if edges is None and spins.volume is not None:
+        sides = np.cbrt(spins.volume)
+        if np.ptp(sides) > 1e-6 * sides.max():
+            raise InputError(
+                f"spins: boxes of one simulation share one size, but volume runs from {spins.volume.min():.3g} to "
+                f"{spins.volume.max():.3g} m3; put partial volumes into proton_density"
+            )
+        edges = np.eye(3) * sides.mean()
+    if spins.volume is None:
+        edges = None
+    place = Place(spins.position, edges, find_lattice(spins))
+    u = spins.position @ (np.zeros(3) if axis is None else axis)
+    return Cast(spins, place, weight, field, u)
+
+
+def maps_of(shapes: tuple[PulseShape, ...], parameters: Parameters) -> NDArray[np.float32]:
+    """(shape, N_COLUMNS, atom)"""
+    out = np.empty((len(shapes), N_COLUMNS, len(parameters["t1"])), np.float32)
+    for i, shape in enumerate(shapes):
+        drive = parameters["field"][min(i, len(parameters["field"]) - 1)]
+        out[i] = pulse_maps(
+            shape, drive, parameters["offset"], parameters["position"], parameters["t1"], parameters["t2"]
+        )
+    return out
+
+
+def joined(parts: list[Parameters]) -> Parameters:
+    return {name: np.concatenate([p[name] for p in parts], axis=-1 if name == "field" else 0) for name in parts[0]}
+
+
+@dataclass(frozen=True, eq=False)
+class GridAtoms:
+    """Atoms on a product grid; spins are interpolated."""
+
+    grid: AtomGrid
+    axis: Float
+
+    @property
+    def parameters(self) -> Parameters:
+        p = self.grid.parameters
+        return {
+            **p, "position": p["u"][:, None] * self.axis[None, :], "field": p["b1"][None, :].astype(complex),
+        }
+
+    def values(self, table: NDArray[np.complex64], parameters: Parameters, quadrature: int, chosen: slice) -> NDArray:
+        return self.grid.interpolate(table, {name: parameters[name] for name in self.grid.parameters})
+
+
+@dataclass(frozen=True, eq=False)
+class ExactAtoms:
+    """One atom for each distinct spin (and place inside its box)."""
+
+    parameters: Parameters
+    index: NDArray[np.int64]  # (quadrature, n) the atom of each spin
+
+    def values(self, table: NDArray[np.complex64], parameters: Parameters, quadrature: int, chosen: slice) -> NDArray:
+        return table[self.index[quadrature, chosen]]
+
+
+def exact_atoms(parts: list[Parameters]) -> ExactAtoms:
+    everything = joined(parts)
+    field = everything["field"]
+    rows = np.column_stack(
+        [everything[name] for name in ("t1", "t2", "offset", "diffusion")] + [everything["position"], field.real.T, field.imag.T]
+        if np.ptp(everything["u"]) or not np.isfinite(everything["u"][0])
+        else [everything[name] for name in ("t1", "t2", "offset", "diffusion")] + [field.real.T, field.imag.T]
+    )
+    _, first, index = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+    chosen = {name: (v[:, first] if name == "field" else v[first]) for name, v in everything.items()}
+    return ExactAtoms(chosen, index.reshape(len(parts), -1))

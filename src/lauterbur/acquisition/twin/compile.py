@@ -1,0 +1,273 @@
+"""Program to timeline: where each pulse acts, which k-space moments lie between pulses, and when the twin listens.
+
+A pulse is thought to act at its effective centre. K(t) is the running integral of gamma-bar G since the start of the
+program, in 1/m; only differences of K matter. Everything is computed once per distinct event and gathered per block.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lauterbur.errors import UnsupportedError
+from lauterbur.program import Column, Gradient, Program, RfPulse, adc_blocks, b1, block_starts, receiver_phase, rf_steps
+
+Float = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class PulseShape:
+    """One distinct pulse with the gradient under it, its phase taken out."""
+
+    length: Float  # s, (step,)
+    b1: NDArray[np.complex128]  # Hz, (step,), our sense
+    gradient: Float  # Hz/m, (step, 3), mean over each step
+    before: float  # s from the start of the waveform to the centre
+    after: float  # s from the centre to the end
+    moment_before: Float  # 1/m, (3,)
+    moment_after: Float
+    weights: NDArray[np.complex128] | None  # (tx,) channel weights
+    use: str
+
+    @property
+    def direction(self) -> Float | None:
+        """(3,) unit vector of the gradient under the pulse; zeros without one, None if it turns during the pulse."""
+        size = np.linalg.norm(self.gradient, axis=1)
+        if not size.max() > 0:
+            return np.zeros(3)
+        axis = self.gradient[np.argmax(size)] / size.max()
+        across = self.gradient - np.outer(self.gradient @ axis, axis)
+        return axis if np.abs(across).max() <= 1e-6 * size.max() else None
+
+
+@dataclass(frozen=True, eq=False)
+class Timeline:
+    shapes: tuple[PulseShape, ...]
+    shape: NDArray[np.int32]  # (pulse,)
+    phase: Float  # rad, (pulse,): the pulse's field is its shape's times exp(i phase), our sense
+    time: Float  # s, (pulse,), centres
+    k: Float  # 1/m, (pulse, 3): K at the centres
+    diffusion: (
+        Float  # (pulse, 4): over the interval that ends at this pulse, integral of K - K_start (3) and of its square
+    )
+    pulse: NDArray[np.int32]  # (readout,) the last pulse before it, -1 if none
+    start: Float  # s, (readout,) first sample
+    dwell: Float  # s, (readout,)
+    n_samples: NDArray[np.int32]  # (readout,)
+    base: Float  # 1/m, (readout, 3): K at the start of its block
+    window: NDArray[np.int32]  # (readout,) which of the windows below
+    windows: tuple[Float, ...]  # each 1/m, (sample, 3): K since the start of the block
+    receiver: tuple[NDArray[np.complex128], ...]  # demodulation, (sample,), by adc event
+    adc: NDArray[np.int32]  # (readout,)
+
+    def k_since_pulse(self, readouts: NDArray, n_samples: int) -> Float:
+        """(readout, sample, 3) 1/m gathered since the last pulse's centre."""
+        k = np.empty((len(readouts), n_samples, 3))
+        base = self.base[readouts] - self.k[self.pulse[readouts]]
+        kinds = self.window[readouts]
+        for kind in np.unique(kinds):
+            rows = np.flatnonzero(kinds == kind)
+            k[rows] = base[rows, None, :] + self.windows[kind][None, :n_samples]
+        return k
+
+
+def _integral(gradient: Gradient, time: Float) -> Float:
+    """Integral of one gradient's waveform from its block's start to each time, exact for straight lines."""
+    points, values = gradient.delay + gradient.time, gradient.waveform
+    if not len(points):
+        return np.zeros(len(time))
+    total = np.concatenate(([0.0], np.cumsum(np.diff(points) * (values[1:] + values[:-1]) / 2)))
+    at = np.clip(time, points[0], points[-1])
+    i = np.clip(np.searchsorted(points, at, side="right") - 1, 0, max(len(points) - 2, 0))
+    if len(points) == 1:
+        return np.zeros(len(time))
+    span = points[i + 1] - points[i]
+    fraction = np.where(span > 0, (at - points[i]) / np.where(span > 0, span, 1), 0)
+    here = values[i] + fraction * (values[i + 1] - values[i])
+    return total[i] + (at - points[i]) * (values[i] + here) / 2
+
+
+def _block_integrals(program: Program, rows: NDArray, times: Float) -> Float:
+    """(time, 3) K since the block's start for one representative block."""
+    out = np.zeros((len(times), 3))
+    for axis in range(3):
+        g = rows[Column.GX + axis]
+        if g >= 0:
+            out[:, axis] = _integral(program.gradients[g], times)
+    r = rows[Column.ROTATION]
+    return out @ program.rotations[r].T if r >= 0 else out
+
+
+def _shape_key(pulse: RfPulse, larmor_frequency: float) -> tuple:
+    offset = pulse.frequency_offset + pulse.frequency_ppm * 1e-6 * larmor_frequency
+    return (
+        np.ascontiguousarray(pulse.waveform).tobytes(),
+        np.ascontiguousarray(pulse.time).tobytes(),
+        round(pulse.duration * 1e12),
+        round(pulse.delay * 1e12),
+        round(pulse.center * 1e12),
+        offset,
+        pulse.use,
+    )
+
+
+def timeline(program: Program, *, larmor_frequency: float = 0.0, with_diffusion: bool = False) -> Timeline:
+    starts = block_starts(program)[:-1]
+    blocks = program.blocks
+    gradient_columns = [Column.GX, Column.GY, Column.GZ, Column.ROTATION]
+
+    # K at block starts: whole-block moments, one per distinct gradient and axis
+    totals = np.zeros(len(program.gradients) + 1)
+    for i, g in enumerate(program.gradients):
+        totals[i] = _integral(g, np.array([np.inf]))[0] if len(g.time) else 0.0
+    moment = totals[blocks[:, Column.GX : Column.GZ + 1]]  # index -1 gathers the trailing zero
+    for r in np.unique(blocks[:, Column.ROTATION]):
+        if r >= 0:
+            rows = blocks[:, Column.ROTATION] == r
+            moment[rows] = moment[rows] @ program.rotations[r].T
+    k_start = np.concatenate((np.zeros((1, 3)), np.cumsum(moment, axis=0)))[:-1]
+
+    # pulses
+    pulse_blocks = np.flatnonzero(blocks[:, Column.RF] >= 0)
+    keys: dict[tuple, int] = {}
+    canonical = np.array([keys.setdefault(_shape_key(p, larmor_frequency), len(keys)) for p in program.rf], np.int32)
+    columns = (
+        np.column_stack(
+            (canonical[blocks[pulse_blocks, Column.RF]], blocks[pulse_blocks][:, [*gradient_columns, Column.SHIM]])
+        )
+        if len(pulse_blocks)
+        else np.zeros((0, 6), np.int32)
+    )
+    _, first, shape = np.unique(columns, axis=0, return_index=True, return_inverse=True)
+    shapes, center_moment = [], np.zeros((len(first), 3))
+    for n, block in enumerate(pulse_blocks[first]):
+        pulse = program.rf[blocks[block, Column.RF]]
+        length, values = rf_steps(pulse, program.rasters.rf)
+        edges = np.concatenate(([0.0], np.cumsum(length)))
+        field = b1(pulse, (edges[1:] + edges[:-1]) / 2, values, larmor_frequency=larmor_frequency, phase=0.0)
+        if not len(length):
+            length, field, edges = np.array([pulse.duration]), np.zeros(1, complex), np.array([0, pulse.duration])
+        long = length > 20 * program.rasters.rf
+        offset = pulse.frequency_offset + pulse.frequency_ppm * 1e-6 * larmor_frequency
+        has_gradient = (blocks[block, Column.GX : Column.GZ + 1] >= 0).any()
+        if long.any() and (offset or has_gradient):  # a long step under a changing gradient or frequency: cut it
+            n_cuts = np.where(long, np.ceil(length / (5 * program.rasters.rf)), 1).astype(int)
+            length, values = np.repeat(length / n_cuts, n_cuts), np.repeat(values, n_cuts)
+            edges = np.concatenate(([0.0], np.cumsum(length)))
+            field = b1(pulse, (edges[1:] + edges[:-1]) / 2, values, larmor_frequency=larmor_frequency, phase=0.0)
+        at = np.concatenate((pulse.delay + edges, [pulse.delay + pulse.center]))
+        inside = _block_integrals(program, blocks[block], at)
+        center_moment[n] = inside[-1]
+        s = blocks[block, Column.SHIM]
+        shapes.append(
+            PulseShape(
+                length,
+                field,
+                np.diff(inside[:-1], axis=0) / length[:, None],
+                pulse.center,
+                pulse.duration - pulse.center,
+                inside[-1] - inside[0],
+                inside[-2] - inside[-1],
+                np.conj(program.shims[s]) if s >= 0 else None,
+                pulse.use,
+            )
+        )
+    shape = shape.astype(np.int32).reshape(-1)
+    events = [program.rf[i] for i in blocks[pulse_blocks, Column.RF]]
+    time = starts[pulse_blocks] + np.array([p.delay + p.center for p in events])
+    k = k_start[pulse_blocks] + center_moment[shape]
+    phase = -np.array([p.phase_offset + p.phase_ppm * 1e-6 * larmor_frequency for p in events])
+
+    # readouts
+    listening = adc_blocks(program)
+    adc = blocks[listening, Column.ADC].astype(np.int32)
+    n_samples = np.array([program.adc[i].n_samples for i in adc], np.int32)
+    dwell = np.array([program.adc[i].dwell for i in adc], float)
+    start = starts[listening] + np.array([program.adc[i].delay for i in adc], float) + dwell / 2
+    kinds, first, window = np.unique(
+        np.column_stack((adc, blocks[listening][:, gradient_columns])), axis=0, return_index=True, return_inverse=True
+    )
+    windows = []
+    for block in listening[first]:
+        a = program.adc[blocks[block, Column.ADC]]
+        windows.append(_block_integrals(program, blocks[block], a.delay + (np.arange(a.n_samples) + 0.5) * a.dwell))
+    before = np.searchsorted(time, start, side="right").astype(np.int32) - 1
+    _refuse_overlap(shapes, shape, time, before, start, dwell, n_samples, listening)
+
+    diffusion = _diffusion(program, starts, k_start, time, k) if with_diffusion else np.zeros((len(time), 4))
+    return Timeline(
+        tuple(shapes),
+        shape,
+        phase,
+        time,
+        k,
+        diffusion,
+        before,
+        start,
+        dwell,
+        n_samples,
+        k_start[listening],
+        window.astype(np.int32).reshape(-1),
+        tuple(windows),
+        tuple(receiver_phase(a, larmor_frequency=larmor_frequency) for a in program.adc),
+        adc,
+    )
+
+
+def _refuse_overlap(shapes, shape, time, before, start, dwell, n_samples, listening) -> None:
+    if not len(time) or not len(start):
+        return
+    after = np.array([s.after for s in shapes])[shape]
+    lead = np.array([s.before for s in shapes])[shape]
+    end = start + (n_samples - 1) * dwell
+    has = before >= 0
+    early = np.zeros(len(start), bool)
+    early[has] = start[has] < (time + after)[before[has]] - 1e-9
+    has_next = before + 1 < len(time)
+    late = np.zeros(len(start), bool)
+    late[has_next] = end[has_next] > (time - lead)[before[has_next] + 1] + 1e-9
+    if (early | late).any():
+        i = int(np.flatnonzero(early | late)[0])
+        raise UnsupportedError(
+            f"the fast engine cannot listen while a pulse plays: block {listening[i] + 1} samples at "
+            f"{start[i]:.6f} s, during an RF pulse; use engine='reference'"
+        )
+
+
+def _diffusion(program: Program, starts: Float, k_start: Float, time: Float, k: Float) -> Float:
+    """Integrals of K - K(previous pulse) and of its square over each interval, Gauss points on every straight piece."""
+    marks = [starts, starts + program.durations, time]
+    for axis in range(3):
+        column = program.blocks[:, Column.GX + axis]
+        for g in np.unique(column[column >= 0]):
+            points = program.gradients[g].delay + program.gradients[g].time
+            if len(points) <= 64:
+                marks.append((starts[column == g][:, None] + points[None, :]).ravel())
+            else:
+                marks.append((starts[column == g][:, None] + np.linspace(points[0], points[-1], 65)[None, :]).ravel())
+    edges = np.unique(np.round(np.concatenate(marks), 12))
+    edges = edges[(edges >= (time[0] if len(time) else 0))]
+    nodes, weights = np.polynomial.legendre.leggauss(3)
+    span = np.diff(edges)
+    at = edges[:-1, None] + span[:, None] * (nodes + 1)[None, :] / 2
+    block = np.clip(np.searchsorted(starts, at.ravel(), side="right") - 1, 0, len(starts) - 1)
+    inside = np.zeros((at.size, 3))
+    for axis in range(3):
+        column = program.blocks[block, Column.GX + axis]
+        for g in np.unique(column[column >= 0]):
+            rows = column == g
+            inside[rows, axis] = _integral(program.gradients[g], at.ravel()[rows] - starts[block[rows]])
+    for r in np.unique(program.blocks[block, Column.ROTATION]):
+        if r >= 0:
+            rows = program.blocks[block, Column.ROTATION] == r
+            inside[rows] = inside[rows] @ program.rotations[r].T
+    here = (k_start[block] + inside).reshape(*at.shape, 3)
+    previous = np.clip(np.searchsorted(time, at[:, 1], side="right") - 1, 0, None)
+    away = here - k[previous][:, None, :]
+    value = np.concatenate((away, (away**2).sum(axis=2, keepdims=True)), axis=2)
+    integral = (value * weights[None, :, None]).sum(axis=1) * span[:, None] / 2
+    out = np.zeros((len(time), 4))
+    np.add.at(out, np.minimum(previous + 1, len(time) - 1), np.where((previous + 1 < len(time))[:, None], integral, 0))
+    return out

@@ -1,0 +1,439 @@
+"""The fast engine: a phase graph for a few atoms, low rank over readouts and time, one transform per component and coil.
+
+For spins v, readouts r and samples t the signal is
+
+    S(r, t) = sum_v w_v sum_q A[r, q, v] phi_q(v) h_v(t) exp(-2 pi i k(r, t).r_v)
+
+with A the amplitude of state q just after the last pulse (graph.py), phi the phase and T2' decay it has gathered in its
+dephasing time tau_q, and h the off-resonance and decay since that pulse. A and h are smooth in few parameters: A is
+played for atoms and interpolated (atoms.py), its rows and the time course are written in the basis of the largest
+singular vectors over a random sample of spins, and what is left is a short sum of Fourier transforms (encode.py).
+The sample is played exactly, so every truncation is chosen by its measured error.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import NDArray
+
+from lauterbur.acquisition.twin.atoms import CANDIDATES, AtomGrid, Dimension, chebyshev, local
+from lauterbur.acquisition.twin.cast import Cast, ExactAtoms, GridAtoms, Parameters, cast, exact_atoms, joined, maps_of
+from lauterbur.acquisition.twin.compile import Timeline, timeline
+from lauterbur.acquisition.twin.encode import encoder
+from lauterbur.acquisition.twin.graph import Graph, build, play, prune
+from lauterbur.acquisition.twin.groups import Group, Records, group_rows, reachable
+from lauterbur.acquisition.twin.passes import Pass, feature_length, plan_passes, selected_axis
+from lauterbur.acquisition.twin.spins import Spins
+from lauterbur.errors import ResourceError
+from lauterbur.program import Program
+
+Progress = Callable[[float, str], None]
+RECORD_BYTES = 400e6  # amplitudes held at once
+MAX_ATOMS = 600_000
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Where the engine stops. Each is a relative error of the signal's norm."""
+
+    states: float = 1e-4  # a state is dropped where it can bring less than this part of the typical signal
+    nodes: float = 3e-4  # interpolation between atoms, per parameter
+    rank: float = 2e-4  # of the readouts' and the time courses' bases
+    sample: int = 192  # spins played exactly to choose all that
+
+
+def play_fast(
+    program: Program,
+    spins: Spins,
+    receive=None,
+    *,
+    larmor_frequency: float = 0.0,
+    accuracy: Accuracy | None = None,
+    seed: int = 0,
+    out: NDArray[np.complex64] | None = None,
+    progress: Progress | None = None,
+) -> tuple[NDArray[np.complex64], dict]:
+    """Samples (readout, rx, sample), zero-padded, and a report of what was done.
+
+    receive: None, or anything of shape (rx, n) whose item i is coil i at the spins. `out` may be a memory map.
+    """
+    accuracy = accuracy or Accuracy()
+    tell = progress or (lambda fraction, what: None)
+    rng = np.random.default_rng(np.random.SeedSequence([seed, 0x7A11]))
+    line = timeline(program, larmor_frequency=larmor_frequency, with_diffusion=bool(spins.diffusion.any()))
+    n_rx = 1 if receive is None else receive.shape[0]
+    n_most = int(line.n_samples.max()) if len(line.n_samples) else 0
+    if out is None:
+        out = np.zeros((len(line.start), n_rx, n_most), np.complex64)
+    report: dict = {"passes": [], "atoms": 0, "states": 0, "components": 0}
+    if not len(spins) or not len(line.time) or not n_most:
+        return out, report
+
+    axis = selected_axis(line.shapes)
+    players = cast(spins, line.shapes, axis)
+    offsets = (float(spins.off_resonance.min()), float(spins.off_resonance.max()))
+    span = (float(players.u.min()), float(players.u.max()))
+    strongest = float(np.abs(players.field).max())
+    reach = 0.0 if players.place.edges is None or axis is None else float(np.abs(players.place.edges @ axis).sum() / 2)
+    passes = plan_passes(line, np.zeros(3) if axis is None else axis, span, offsets, strongest, reach)
+    for i, part in enumerate(passes):
+        _play_pass(part, players, axis, receive, accuracy, rng, out, report,
+                   lambda f, what, i=i: tell((i + f) / len(passes), what))
+
+    for event, demodulation in enumerate(line.receiver):
+        if not np.all(demodulation == 1):
+            rows = np.flatnonzero(line.adc == event)
+            for lo in range(0, len(rows), 1024):
+                chunk = rows[lo : lo + 1024]
+                out[chunk, :, : len(demodulation)] *= demodulation.astype(np.complex64)
+    return out, report
+
+
+def _quadrature(players: Cast, axis, shapes) -> tuple[NDArray, NDArray]:
+    """Places inside a box, (point, 3) m, and weights: enough to follow slice profiles across it."""
+    edges = players.place.edges
+    feature = feature_length(shapes)
+    if edges is None or not np.isfinite(feature):
+        return np.zeros((1, 3)), np.ones(1)
+    rules = []
+    for edge in edges:
+        across = abs(edge @ axis) if axis is not None else np.linalg.norm(edge)
+        n = 1 if across < 0.02 * feature else 1 + math.ceil(1.5 * across / feature)
+        nodes, weights = np.polynomial.legendre.leggauss(n)
+        rules.append((nodes[:, None] * edge[None, :] / 2, weights / 2))
+    (a, wa), (b, wb), (c, wc) = rules
+    points = (a[:, None, None] + b[None, :, None] + c[None, None, :]).reshape(-1, 3)
+    return points, (wa[:, None, None] * wb[None, :, None] * wc[None, None, :]).ravel()
+
+
+def _play_pass(part: Pass, players: Cast, axis, receive, accuracy, rng, out, report, tell) -> None:
+    line = part.timeline
+    chosen = np.arange(len(players.u))
+    if part.reach is not None:
+        chosen = np.flatnonzero((players.u >= part.reach[0]) & (players.u <= part.reach[1]))
+    if not len(chosen) or not len(part.readouts) or not len(line.time):
+        return
+    along = np.zeros(3) if axis is None else axis
+    shifts, shares = _quadrature(players, axis, line.shapes)
+    tell(0.0, "phase graph")
+
+    size = np.abs(players.weight[chosen])
+    if not size.sum() > 0:
+        return
+    n_sample = accuracy.sample
+    longest = float((line.n_samples * line.dwell)[part.readouts].max())
+    n_sample = max(n_sample, int(3 * np.ptp(players.spins.off_resonance[chosen]) * longest) + 64)
+    sample = rng.choice(len(chosen), min(n_sample, len(chosen)), replace=False, p=size / size.sum()) if (
+        np.count_nonzero(size) > n_sample) else np.flatnonzero(size)
+    moved = rng.integers(len(shifts), size=len(sample))
+    sampled = joined([
+        players.parameters(chosen[sample[moved == q]], shift, along) for q, shift in enumerate(shifts) if (moved == q).any()
+    ])
+    order = np.concatenate([sample[moved == q] for q in range(len(shifts))])
+
+    graph, records = _graph(part, players, sampled, accuracy)
+    exact = play(graph, line, maps_of(line.shapes, sampled), sampled["t1"], sampled["t2"], sampled["diffusion"],
+                 records.state, records.slot, records.first)
+    groups = group_rows(part, records, line)
+    report["states"] = max(report["states"], int(np.diff(graph.first).max()))
+
+    tell(0.05, "choosing atoms")
+    atoms = _atoms(part, graph, records, players, sampled, chosen, shifts, along, axis, accuracy, rng)
+    report["atoms"] += len(atoms.parameters["t1"])
+
+    bases = [_basis(g, exact, sampled, players, chosen[order], line, accuracy) for g in groups]
+    total = math.sqrt(sum(b.energy for b in bases)) or 1.0
+    live = [(g, b.truncate(accuracy.rank * total / math.sqrt(len(groups)))) for g, b in zip(groups, bases, strict=True)]
+    live = [(g, b) for g, b in live if b.rank]
+    tables = [np.zeros((len(atoms.parameters["t1"]), b.rank * g.n_columns), np.complex64) for g, b in live]
+
+    n_atoms = len(atoms.parameters["t1"])
+    step = max(64, int(RECORD_BYTES / (8 * max(len(records.state), 1))) // 64 * 64)
+    for lo in range(0, n_atoms, step):
+        tell(0.1 + 0.3 * lo / n_atoms, "phase graph for the atoms")
+        p = {name: (v[:, lo : lo + step] if name == "field" else v[lo : lo + step]) for name, v in atoms.parameters.items()}
+        amplitude = play(graph, line, maps_of(line.shapes, p), p["t1"], p["t2"], p["diffusion"],
+                         records.state, records.slot, records.first)
+        for (g, b), table in zip(live, tables, strict=True):
+            table[lo : lo + step] = g.project(amplitude, b.readouts)
+    del amplitude
+
+    place = players.place.subset(chosen)
+    report["passes"].append({
+        "readouts": len(part.readouts), "spins": len(chosen), "atoms": n_atoms, "exact": isinstance(atoms, ExactAtoms),
+        "groups": len(live), "states": int(np.diff(graph.first).max()), "records": len(records.state),
+        "places": len(shifts), "components": [],
+    })
+    n_rx = 1 if receive is None else receive.shape[0]
+    ones = np.ones(len(chosen), np.complex64)
+    for i, ((g, b), table) in enumerate(zip(live, tables, strict=True)):
+        joint = b.joint(accuracy.rank * total / math.sqrt(len(live)))
+        if joint.n_components == 0:
+            continue
+        tell(0.4 + 0.6 * i / len(live), "spins")
+        k = line.k_since_pulse(g.readout, g.n_samples) + g.k_offset[:, None, :]
+        center = None if players.place.edges is None or len(shifts) == 1 else _center(k, along)
+        values = _spin_values(g, b, joint, table, atoms, players, chosen, shifts, shares, along, center)
+        encode = encoder(place, k, center)
+        report["passes"][-1]["components"].append(joint.n_components)
+        report["passes"][-1].setdefault("encoders", []).append(type(encode).__name__)
+        report["components"] += joint.n_components
+        target = np.zeros((len(g.readout), g.n_samples), np.complex64)
+        for coil in range(n_rx):
+            tell(0.4 + 0.6 * (i + coil / n_rx) / len(live), "encoding")
+            sensitivity = ones if receive is None else np.ascontiguousarray(_coil(receive, coil, chosen), np.complex64)
+            target[:] = 0
+            encode.add(values, sensitivity, joint.weights, joint.basis, target)
+            if g.is_one_row_each:
+                out[g.readout, coil, : g.n_samples] += target
+            else:
+                for row, readout in enumerate(g.readout):
+                    out[readout, coil, : g.n_samples] += target[row]
+
+
+def _coil(receive, coil: int, chosen: NDArray) -> NDArray:
+    values = receive[coil]
+    return values if len(chosen) == len(values) else values[chosen]
+
+
+def _center(k: NDArray, along: NDArray) -> NDArray:
+    """The part of the mean k along the selected axis, which the places inside a box dephase by themselves."""
+    return along * float(np.mean(k[:, k.shape[1] // 2] @ along))
+
+
+def _graph(part: Pass, players: Cast, sampled: Parameters, accuracy: Accuracy) -> tuple[Graph, Records]:
+    line = part.timeline
+    n = len(sampled["t1"])
+    picks = {int(np.argmax(sampled[name] * (1 if sign else -1))) for name in ("t1", "t2", "b1") for sign in (True, False)}
+    picks |= set(np.linspace(0, n - 1, 4).astype(int).tolist())
+    rows = np.array(sorted(picks))
+    actors = {name: (v[:, rows] if name == "field" else v[rows]) for name, v in sampled.items()}
+    if part.reach is not None and players.is_shared_field:
+        places = np.linspace(*part.reach, 9)[1:-1]
+        axis = selected_axis(line.shapes)
+        assert axis is not None
+        spread = [actors] + [
+            {**actors, "u": np.full(len(rows), u), "position": u * np.tile(axis, (len(rows), 1))} for u in places
+        ]
+        actors = joined(spread)
+    maps = maps_of(line.shapes, actors)
+    floor = 1e-5
+    while True:
+        graph = build(line, maps, actors["t1"], actors["t2"], actors["diffusion"], floor)
+        if graph is not None:
+            break
+        floor *= 4
+        if floor > 3e-2:
+            raise ResourceError(
+                "the program keeps more than 20000 configuration states alive at once, too many for the fast engine; "
+                "use engine='reference'"
+            )
+    found = reachable(part, graph, players.place.edges, floor)
+    typical = found.typical_amplitude
+    found = found.above(accuracy.states * typical)
+    graph, renumber = prune(graph, line, maps, actors["t1"], actors["t2"], found.wanted(graph), accuracy.states * typical)
+    return graph, found.records(graph, renumber)
+
+
+def _atoms(part, graph, records, players, sampled, chosen, shifts, along, axis, accuracy, rng) -> GridAtoms | ExactAtoms:
+    """A product grid with as few nodes as the accuracy allows, or every spin its own atom where that is cheaper."""
+    few = len(chosen) * len(shifts) <= 2_000_000
+    parts = [players.parameters(chosen, shift, along) for shift in shifts] if few else None
+    exact = exact_atoms(parts) if parts is not None and len(chosen) * len(shifts) <= 200_000 else None
+    if exact is not None and len(exact.parameters["t1"]) <= 2000:
+        return exact
+    if axis is None or not players.is_shared_field:
+        if exact is None and parts is not None:
+            exact = exact_atoms(parts)
+        if exact is None or len(exact.parameters["t1"]) > MAX_ATOMS:
+            raise ResourceError(
+                f"the program selects along several axes or drives channels differently, so each of {len(chosen)} spins "
+                f"is its own atom; at most {MAX_ATOMS} fit: use fewer spins or engine='reference'"
+            )
+        return exact
+    full = players.parameters(chosen, np.zeros(3), along)
+    if players.spins.off_resonance_gradient is not None and len(shifts) > 1:
+        low, high = (np.min, np.max)
+        ends = [players.parameters(chosen, s, along)["offset"] for s in shifts[[0, -1]]]
+        full["offset"] = np.array([low([e.min() for e in ends]), *full["offset"][:: max(1, len(chosen) // 1000)], high([e.max() for e in ends])])
+    dimensions = _dimensions(part, graph, records, sampled, full, accuracy, along, rng)
+    if along.any() and part.reach is not None:
+        inside = [players.u[chosen].min() + (shifts @ along).min(), players.u[chosen].max() + (shifts @ along).max()]
+        dimensions.append(local("u", inside[0], inside[1], feature_length(part.timeline.shapes) / 6))
+    else:
+        dimensions.append(Dimension("u", np.zeros(1)))
+    n_grid = math.prod(len(d.nodes) for d in dimensions)
+    if exact is not None and len(exact.parameters["t1"]) <= 1.2 * n_grid:
+        return exact
+    if n_grid > MAX_ATOMS * 4:
+        raise ResourceError(f"the program would need {n_grid} atoms; at most {4 * MAX_ATOMS} fit: use engine='reference'")
+    return GridAtoms(AtomGrid.of(tuple(dimensions)), along)
+
+
+def _dimensions(part, graph: Graph, records: Records, sampled, full, accuracy, along, rng) -> list[Dimension]:
+    """Per parameter, the fewest nodes whose interpolation of a few exactly played spins is good enough."""
+    line = part.timeline
+    shown = min(len(line.time), 1500)
+    line, graph, records = records.beginning(line, graph, shown)
+    # judge where the signal is: the sampled spins that answer loudest among a few
+    base = rng.choice(len(sampled["t1"]), min(24, len(sampled["t1"])), replace=False)
+    base = np.unique(base)
+    parts, plan = [], []
+
+    def pick(rows) -> Parameters:
+        return {name: (v[:, rows] if name == "field" else v[rows]) for name, v in sampled.items()}
+
+    truth = pick(base)
+    loud = np.linalg.norm(
+        play(graph, line, maps_of(line.shapes, truth), truth["t1"], truth["t2"], truth["diffusion"],
+             records.state, records.slot, records.first), axis=0)
+    base = base[np.argsort(-loud)[:6]]
+    parts.append(pick(base))
+    names = [name for name in ("t1", "t2", "b1", "offset", "diffusion")]
+    options = {name: {n: chebyshev(name, full[name], n) for n in CANDIDATES} for name in names}
+    for name in names:
+        seen = set()
+        for n, option in options[name].items():
+            if len(option.nodes) in seen:
+                continue
+            seen.add(len(option.nodes))
+            if len(option.nodes) == 1:
+                break
+            for node in option.nodes:
+                actor = pick(base)
+                actor[name] = np.full(len(base), node)
+                if name == "b1":
+                    actor["field"] = np.full((1, len(base)), node, complex)
+                parts.append(actor)
+            plan.append((name, n, len(option.nodes)))
+            if len(option.nodes) < n:
+                break
+    everything = joined(parts)
+    amplitude = play(graph, line, maps_of(line.shapes, everything), everything["t1"], everything["t2"],
+                     everything["diffusion"], records.state, records.slot, records.first)
+    amplitude = amplitude.reshape(len(amplitude), -1, len(base))
+    right = amplitude[:, 0]
+    norm = float(np.linalg.norm(right)) or 1.0
+    best: dict[str, Dimension] = {name: options[name][CANDIDATES[0]] for name in names}
+    done: set[str] = set()
+    at = 1
+    for name, n, size in plan:
+        option = options[name][n]
+        weights = option.weights(sampled[name][base])
+        guess = np.einsum("rnb,bn->rb", amplitude[:, at : at + size], weights)
+        at += size
+        if name in done:
+            continue
+        best[name] = option
+        if np.linalg.norm(guess - right) <= accuracy.nodes * norm:
+            done.add(name)
+    return [best[name] for name in names]
+
+
+# --- bases -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Joint:
+    weights: NDArray[np.complex64]  # (row, component, segment)
+    basis: NDArray[np.complex64]  # (segment, sample)
+    mixing: NDArray[np.complex64]  # (rank, node, component)
+    nodes: NDArray[np.intp]  # (node,) the samples whose time course is needed
+
+    @property
+    def n_components(self) -> int:
+        return self.mixing.shape[2]
+
+
+@dataclass(frozen=True, eq=False)
+class Basis:
+    """A group's signal over readouts and time, for the sampled spins."""
+
+    readouts: NDArray[np.complex128]  # (row, rank) orthonormal
+    singular: NDArray[np.float64]
+    sampled: NDArray[np.complex128]  # (row, spin) without the time course
+    loudness: NDArray[np.float64]  # (spin,) weight of each sampled spin
+    courses: NDArray[np.complex128]  # (spin, sample): h
+    energy: float
+
+    @property
+    def rank(self) -> int:
+        return self.readouts.shape[1]
+
+    def truncate(self, allowed: float) -> Basis:
+        tail = np.sqrt(np.cumsum(self.singular[::-1] ** 2)[::-1])
+        n = int(np.count_nonzero(tail > allowed))
+        return Basis(self.readouts[:, :n], self.singular[:n], self.sampled, self.loudness, self.courses, self.energy)
+
+    def nodes(self, allowed: float) -> NDArray[np.intp]:
+        """Sample indices whose values determine every course: pivoted QR (discrete empirical interpolation)."""
+        strength = self.loudness * np.linalg.norm(self.readouts.conj().T @ self.sampled, axis=0)
+        weighted = self.courses * (strength / math.sqrt(self.courses.shape[1]))[:, None]
+        r, pivots = scipy.linalg.qr(weighted, mode="r", pivoting=True)
+        size = np.abs(np.diag(r[:, : min(r.shape)]))
+        return np.sort(pivots[: max(1, int(np.count_nonzero(size * math.sqrt(self.courses.shape[1]) > allowed)))])
+
+    def joint(self, allowed: float) -> Joint:
+        """Readouts and time together: the fewest components for all sampled spins. `allowed`: as in truncate."""
+        nodes = self.nodes(allowed)
+        n_time = self.courses.shape[1]
+        x = self.readouts.conj().T @ self.sampled  # (rank, spin)
+        strength = self.loudness * np.linalg.norm(x, axis=0)
+        keep = strength > 1e-6 * strength.max()
+        at_nodes = self.courses[:, nodes]
+        scale = strength[keep, None]
+        course = np.linalg.lstsq(at_nodes[keep] * scale, self.courses[keep] * scale, rcond=1e-7)[0]  # (node, sample)
+        lower, basis = scipy.linalg.rq(course, mode="economic")
+        y = np.einsum("jv,vn,v->vjn", x, at_nodes @ lower, self.loudness)
+        flat = y.reshape(len(y), -1) / math.sqrt(n_time)
+        _, s, ph = np.linalg.svd(flat, full_matrices=False)
+        tail = np.sqrt(np.cumsum(s[::-1] ** 2)[::-1])
+        m = int(np.count_nonzero(tail > allowed))
+        p = ph[:m].conj().T.reshape(self.rank, len(lower.T), m)
+        mixing = np.einsum("nl,jlm->jnm", lower, p)
+        weights = np.einsum("rj,jlm->rml", self.readouts, p.conj())
+        return Joint(weights.astype(np.complex64), basis.astype(np.complex64), mixing.astype(np.complex64), nodes)
+
+
+def _basis(g: Group, exact, sampled: Parameters, players: Cast, who, line: Timeline, accuracy) -> Basis:
+    t2_prime = players.spins.t2_prime[who]
+    gradient = players.spins.off_resonance_gradient
+    columns = g.phase(sampled["offset"], t2_prime, None if gradient is None else gradient[who], players.place.edges)
+    signal = np.zeros((len(g.readout), len(who)), complex)
+    np.add.at(signal, g.row, exact[g.record] * columns[:, g.column].T)
+    courses = g.course(np.arange(g.n_samples), sampled["offset"], sampled["t2"], t2_prime)
+    middle = np.abs(courses[:, g.n_samples // 2])
+    loudness = np.sqrt(np.abs(players.weight[who])) * middle / math.sqrt(len(who))
+    u, s, _ = np.linalg.svd(signal * loudness[None, :], full_matrices=False)
+    courses = courses / np.where(middle > 0, middle, 1)[:, None]
+    return Basis(u, s, signal * middle[None, :], loudness / np.where(middle > 0, middle, 1), courses, float((s**2).sum()))
+
+
+def _spin_values(g, b, joint, table, atoms, players, chosen, shifts, shares, along, center) -> NDArray[np.complex64]:
+    """(component, spin) complex64."""
+    out = np.empty((joint.n_components, len(chosen)), np.complex64)
+    s = players.spins
+    dephasing = np.zeros(len(shifts)) if center is None else shifts @ center
+    for lo in range(0, len(chosen), 65536):
+        rows = slice(lo, lo + 65536)
+        who = chosen[rows]
+        t2_prime = s.t2_prime[who]
+        gradient = None if s.off_resonance_gradient is None else s.off_resonance_gradient[who]
+        phase = g.phase(s.off_resonance[who], t2_prime, gradient, players.place.edges).astype(np.complex64)
+        x = np.zeros((len(who), b.rank), np.complex64)
+        for q, shift in enumerate(shifts):
+            p = players.parameters(who, shift, along)
+            value = atoms.values(table, p, q, rows).reshape(len(who), b.rank, g.n_columns)
+            part = value[:, :, 0] * phase[:, :1] if g.n_columns == 1 else np.einsum("vjq,vq->vj", value, phase)
+            x += part * np.complex64(shares[q] * np.exp(-2j * np.pi * dephasing[q]))
+        e = g.course(joint.nodes, s.off_resonance[who], s.t2[who], t2_prime).astype(np.complex64)
+        z = np.zeros((len(who), joint.n_components), np.complex64)
+        for j in range(b.rank):
+            z += x[:, j, None] * (e @ joint.mixing[j])
+        out[:, rows] = (z * players.weight[who].astype(np.complex64)[:, None]).T
+    return out

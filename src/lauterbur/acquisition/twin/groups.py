@@ -1,0 +1,213 @@
+"""Which states are heard in which readouts, and the readouts that can be encoded together.
+
+A row is one readout heard through states of one k-vector; the columns of a row are those states' dephasing times.
+Rows whose windows lie alike after their pulse, and whose columns meet, form a group: one basis, one set of transforms.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from lauterbur.acquisition.twin.compile import Timeline
+from lauterbur.acquisition.twin.graph import K_GRID, Graph
+from lauterbur.acquisition.twin.passes import Pass
+
+Float = NDArray[np.float64]
+FAR = 1.5  # cycles across a box beyond which a state is not heard
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """(pair,) a state heard in a readout."""
+
+    readout: NDArray[np.intp]
+    pulse: NDArray[np.intp]
+    state: NDArray[np.intp]  # into the graph's states
+    slot: NDArray[np.intp]  # 0: F(k, tau); 1: F(-k, -tau)
+    estimate: Float  # its largest amplitude, with what the boxes leave of it
+
+    @property
+    def typical_amplitude(self) -> float:
+        if not len(self.estimate):
+            return 1.0
+        loudest = np.zeros(int(self.readout.max()) + 1)
+        np.maximum.at(loudest, self.readout, self.estimate)
+        heard = loudest[loudest > 0]
+        return float(np.sqrt(np.mean(heard**2))) if len(heard) else 1.0
+
+    def above(self, floor: float) -> Found:
+        keep = self.estimate > floor
+        return Found(self.readout[keep], self.pulse[keep], self.state[keep], self.slot[keep], self.estimate[keep])
+
+    def wanted(self, graph: Graph) -> NDArray[np.bool_]:
+        out = np.zeros(graph.source.shape, bool)
+        out[self.state, self.slot] = True
+        return out
+
+    def records(self, graph: Graph, renumber: NDArray[np.int64]) -> Records:
+        """Which amplitudes to keep, in the pruned graph."""
+        state = renumber[self.state]
+        alive = state >= 0
+        code, back = np.unique(state[alive] * 2 + self.slot[alive], return_inverse=True)
+        state, slot = code // 2, (code % 2).astype(np.int64)
+        pulse = np.searchsorted(graph.first, state, side="right") - 1
+        sign = np.where(slot == 0, 1.0, -1.0)
+        return Records(
+            state - graph.first[pulse], slot, np.searchsorted(pulse, np.arange(len(graph.first))), pulse,
+            sign * graph.tau[state], sign[:, None] * graph.k[state], self.readout[alive], back.reshape(-1),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Records:
+    state: NDArray[np.int64]  # (record,) state within its pulse
+    slot: NDArray[np.int64]
+    first: NDArray[np.int64]  # (pulse + 1,)
+    pulse: NDArray[np.int64]  # (record,)
+    tau: Float  # s, (record,) signed: what the state has dephased at its pulse
+    k: Float  # 1/m, (record, 3) signed
+    readout: NDArray[np.intp]  # (pair,) readouts that hear ...
+    record: NDArray[np.intp]  # (pair,) ... these records
+
+    def beginning(self, line: Timeline, graph: Graph, n: int) -> tuple[Timeline, Graph, Records]:
+        """The first n pulses of everything."""
+        if n >= len(line.time):
+            return line, graph, self
+        end, last = graph.first[n], self.first[n]
+        line = replace(
+            line, shape=line.shape[:n], phase=line.phase[:n], time=line.time[:n], k=line.k[:n], diffusion=line.diffusion[:n]
+        )
+        graph = Graph(graph.first[: n + 1], graph.source[:end], graph.k[:end], graph.tau[:end], graph.amplitude[:end],
+                      graph.b_value[:end], graph.dropped)
+        cut = Records(self.state[:last], self.slot[:last], self.first[: n + 1], self.pulse[:last], self.tau[:last],
+                      self.k[:last], self.readout[:0], self.record[:0])
+        return line, graph, cut
+
+
+def reachable(part: Pass, graph: Graph, edges: Float | None, floor: float) -> Found:
+    """Every state loud enough in every readout. Boxes silence states far from k = 0; points never do."""
+    line = part.timeline
+    readouts = part.readouts[line.pulse[part.readouts] >= 0]
+    pulse = line.pulse[readouts].astype(np.intp)
+    count = np.diff(graph.first)[pulse]
+    owner = np.repeat(np.arange(len(readouts)), count)
+    within = np.arange(len(owner)) - np.repeat(np.cumsum(count) - count, count)
+    state = graph.first[pulse][owner] + within
+    out = []
+    if edges is not None:
+        low = np.array([(w @ edges.T).min(axis=0) for w in line.windows])
+        high = np.array([(w @ edges.T).max(axis=0) for w in line.windows])
+        base = (line.base[readouts] - line.k[pulse]) @ edges.T
+        low, high = base + low[line.window[readouts]], base + high[line.window[readouts]]
+    for slot, sign in ((0, 1.0), (1, -1.0)):
+        estimate = graph.amplitude[state, slot].astype(float)
+        if edges is not None:
+            away = sign * (graph.k[state] @ edges.T)
+            distance = np.maximum(np.maximum(low[owner] + away, -(high[owner] + away)), 0)
+            with np.errstate(divide="ignore"):
+                estimate *= np.prod(np.minimum(1, 1 / (math.pi * distance)), axis=1)
+            estimate[(distance > FAR).any(axis=1)] = 0
+        if slot == 1:
+            estimate[within == 0] = 0  # k = 0, tau = 0 is its own mirror image
+        keep = estimate > floor
+        out.append((readouts[owner[keep]], pulse[owner[keep]], state[keep], np.full(keep.sum(), slot), estimate[keep]))
+    return Found(*(np.concatenate(parts) for parts in zip(*out, strict=True)))
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    readout: NDArray[np.intp]  # (row,)
+    k_offset: Float  # 1/m, (row, 3) the state's k just after its pulse
+    row: NDArray[np.intp]  # (entry,)
+    column: NDArray[np.intp]
+    record: NDArray[np.intp]
+    tau: Float  # s, (column,)
+    start: float  # s from the pulse's centre to the first sample
+    dwell: float
+    n_samples: int
+    side: int  # +1: all columns have passed their refocusing time; -1: none has; 0: the one column passes it on the way
+
+    @property
+    def n_columns(self) -> int:
+        return len(self.tau)
+
+    @property
+    def is_one_row_each(self) -> bool:
+        return len(np.unique(self.readout)) == len(self.readout)
+
+    @property
+    def middle(self) -> float:
+        return self.start + (self.n_samples // 2) * self.dwell
+
+    def phase(self, offset: Float, t2_prime: Float, gradient: Float | None, edges: Float | None) -> NDArray[np.complex128]:
+        """(spin, column): what each state has gathered in tau, and T2' and dephasing inside the box up to mid-window."""
+        out = np.exp(-2j * np.pi * offset[:, None] * self.tau[None, :])
+        if self.side:
+            out *= np.exp(-np.abs(self.tau + self.middle)[None, :] / t2_prime[:, None])
+        if gradient is not None and edges is not None:
+            for edge in edges:
+                out *= np.sinc((gradient @ edge)[:, None] * (self.tau + self.middle)[None, :])
+        return out
+
+    def course(self, index: NDArray, offset: Float, t2: Float, t2_prime: Float) -> NDArray[np.complex128]:
+        """(spin, sample index): off-resonance and decay since the pulse."""
+        t = self.start + index * self.dwell
+        decay = -t[None, :] / t2[:, None]
+        if self.side:
+            decay = decay - self.side * (t - self.middle)[None, :] / t2_prime[:, None]
+        else:
+            decay = decay - np.abs(self.tau[0] + t)[None, :] / t2_prime[:, None]
+        return np.exp(decay - 2j * np.pi * offset[:, None] * t[None, :])
+
+    def project(self, amplitude: NDArray[np.complex64], basis: NDArray) -> NDArray[np.complex64]:
+        """(atom, rank * column): amplitudes (record, atom) in the basis (row, rank) of the readouts."""
+        out = np.empty((amplitude.shape[1], basis.shape[1], self.n_columns), np.complex64)
+        order = np.argsort(self.column, kind="stable")
+        edges = np.searchsorted(self.column[order], np.arange(self.n_columns + 1))
+        conjugate = basis.conj().astype(np.complex64)
+        for q in range(self.n_columns):
+            here = order[edges[q] : edges[q + 1]]
+            out[:, :, q] = amplitude[self.record[here]].T @ conjugate[self.row[here]]
+        return out.reshape(len(out), -1)
+
+
+def group_rows(part: Pass, records: Records, line: Timeline) -> list[Group]:
+    if not len(records.readout):
+        return []
+    readout, record = records.readout, records.record
+    start = np.round(line.start[readout] - line.time[line.pulse[readout]], 9)
+    dwell, n_samples = line.dwell[readout], line.n_samples[readout]
+    tau = records.tau[record]
+    end = start + (n_samples - 1) * dwell
+    side = np.where(tau + start >= -1e-9, 1, np.where(tau + end <= 1e-9, -1, 0))
+    tau_code = np.round(tau * 1e7).astype(np.int64)
+    timing = np.column_stack((np.round(start * 1e8), np.round(dwell * 1e12), n_samples, side, np.where(side == 0, tau_code, 0)))
+    _, kind = np.unique(timing.astype(np.int64), axis=0, return_inverse=True)
+    kind = kind.reshape(-1)
+    place = np.round(records.k[record] / K_GRID).astype(np.int64)
+    _, row = np.unique(np.column_stack((kind, readout, place)), axis=0, return_inverse=True)
+    _, column = np.unique(np.column_stack((kind, tau_code)), axis=0, return_inverse=True)
+    row, column = row.reshape(-1), column.reshape(-1)
+    n_rows, n_columns = row.max() + 1, column.max() + 1
+    links = coo_matrix((np.ones(len(row)), (row, n_rows + column)), shape=(n_rows + n_columns,) * 2)
+    _, component = connected_components(links, directed=False)
+    groups = []
+    for which in np.unique(component[:n_rows]):
+        entries = np.flatnonzero(component[row] == which)
+        rows, first, local_row = np.unique(row[entries], return_index=True, return_inverse=True)
+        columns, first_column, local_column = np.unique(column[entries], return_index=True, return_inverse=True)
+        head = entries[0]
+        groups.append(
+            Group(
+                readout[entries[first]], records.k[record[entries[first]]], local_row.reshape(-1), local_column.reshape(-1),
+                record[entries], tau[entries[first_column]], float(start[head]), float(dwell[head]), int(n_samples[head]),
+                int(side[head]),
+            )
+        )
+    return groups
