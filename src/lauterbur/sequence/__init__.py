@@ -1,1 +1,1 @@
-"""Protocol to program: one file per contrast."""
+"""Protocol to program: one file per contrast, and the few shapes they are all made of."""

@@ -1,0 +1,241 @@
+"""Spoiled gradient echo in 3D, with one echo or several (bipolar): Haase 1986, spoiled as Zur 1991.
+
+RF      _/\\_____________________________________    phase: quadratic, increment 117 degrees
+read    ____\\_/ ___ /~~~\\\\___//~~~\\ _______ /~~\\_    prephase, echoes, spoil
+phase   _____/=\\_____________________________\\=/__    step, and back
+slice   /~~\\_\\=/_____________________________/=\\__    slab, refocus with the step, and back
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lauterbur.errors import ProtocolError
+from lauterbur.program import Gradient, Program, RfPulse
+from lauterbur.protocol.protocol import Protocol
+from lauterbur.scanner.machine import Scanner
+from lauterbur.sequence.description import definitions, line_phase, offset, placed
+from lauterbur.sequence.limits import Limits, area, gentle, limits, lobe, nearest, ramp, shortest, trapezoid, up
+from lauterbur.sequence.pulses import at_offset, hard, sinc
+from lauterbur.sequence.readout import Readout, readout
+from lauterbur.sequence.sampling import Plane, plane
+from lauterbur.sequence.table import Block, Events, Table, program, repeated
+
+Order = tuple[NDArray[np.int64], NDArray[np.int64]]  # line and partition of every repetition
+SPOIL = 2.0  # turns across a voxel, along the readout, at the end of every repetition
+
+
+@dataclass(frozen=True)
+class Excitation:
+    """The block of the pulse: selective with its gradient, or neither."""
+
+    pulse: RfPulse
+    gradient: Gradient | None
+    duration: float  # s, of the block
+    center: float  # s, from block start
+    rewind: float  # 1/m, area along the slice that refocuses what the gradient did after the centre
+
+
+def excitation(protocol: Protocol, limit: Limits, angle: float) -> Excitation:
+    p = protocol
+    if p.slab_thickness is None:
+        pulse = replace(hard(angle, p.rf_duration, limit), delay=up(limit.rf_dead, limit.rf_raster))
+        end = pulse.delay + pulse.duration + limit.ringdown
+        return Excitation(pulse, None, up(end, limit.block_raster), pulse.delay + pulse.center, 0.0)
+    pulse = sinc(angle, up(p.rf_duration, limit.raster), p.rf_time_bandwidth, limit)
+    return selective(pulse, p.rf_time_bandwidth / pulse.duration / p.slab_thickness, offset(p, 2), limit)
+
+
+def selective(pulse: RfPulse, amplitude: float, place: float, limit: Limits) -> Excitation:
+    """The pulse under a gradient, Hz/m, tuned to `place`, m along the slice."""
+    if not abs(amplitude) <= limit.amplitude:
+        raise ProtocolError(
+            f"the slice needs {amplitude / limit.amplitude:.2g} times the gradient this machine gives; "
+            "make it thicker or its pulse longer"
+        )
+    rise = max(ramp(amplitude, limit), up(limit.rf_dead, limit.raster))
+    flat = up(pulse.duration, limit.raster)
+    gradient = trapezoid(amplitude, rise, flat, ramp(amplitude, limit))
+    pulse = replace(at_offset(pulse, amplitude * place), delay=rise)
+    center = rise + pulse.center
+    end = max(gradient.duration, rise + pulse.duration + limit.ringdown)
+    return Excitation(
+        pulse, gradient, up(end, limit.block_raster), center, -(area(gradient) - amplitude * (center - rise / 2))
+    )
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One repetition: excitation, prephase, echoes, spoil; all lengths in s."""
+
+    excitation: Excitation
+    readout: Readout
+    prephase: float
+    echoes: tuple[float, ...]  # length of every echo's block
+    te: tuple[float, ...]  # as played
+    spoil: float
+    tr: float
+
+    @property
+    def before(self) -> float:
+        """s: from the start of the repetition to the centre of the pulse."""
+        return self.excitation.center
+
+
+def timing(protocol: Protocol, limit: Limits, tr: float | None, angle: float) -> Timing:
+    """Of one repetition lasting `tr`, s; None: as short as it goes."""
+    p = protocol
+    pulse = excitation(p, limit, angle)
+    echo = readout(p, limit, bipolar=len(p.te) > 1)
+    largest = max(_prephase_areas(p, echo, pulse))
+    shortest_prephase = shortest(largest, limit)
+
+    first = p.te[0] - (pulse.duration - pulse.center) - echo.center
+    if not first >= shortest_prephase - limit.block_raster / 2:
+        least = p.te[0] + shortest_prephase - first
+        raise ProtocolError(
+            f"{p.name}: te {p.te[0] * 1e3:.4g} ms is too short; at least {up(least, 1e-5) * 1e3:.3f} ms is possible with this "
+            f"bandwidth, matrix and pulse (a bandwidth above {p.bandwidth:g} Hz per pixel or a shorter pulse would allow less)"
+        )
+    wait = max(shortest_prephase, nearest(first, limit.block_raster))
+    te = [wait + (pulse.duration - pulse.center) + echo.center]
+    blocks: list[float] = []
+    centers = [echo.center, echo.gradient.duration - echo.center]  # of positive and of negative lobes
+    for i in range(1, len(p.te)):
+        here, there = centers[(i - 1) % 2], centers[i % 2]
+        length = nearest(p.te[i] - te[-1] + here - there, limit.block_raster)
+        if not length >= echo.length - limit.block_raster / 2:
+            least = echo.length + there - here
+            raise ProtocolError(
+                f"{p.name}: echo spacing {(p.te[i] - p.te[i - 1]) * 1e3:.4g} ms is too short; at least {up(least, 1e-5) * 1e3:.3f} ms "
+                f"is possible with {p.bandwidth:g} Hz per pixel"
+            )
+        blocks.append(max(length, echo.length))
+        te.append(te[-1] + blocks[-1] - here + there)
+    blocks.append(echo.length)
+
+    used = pulse.duration + wait + sum(blocks)
+    shortest_spoil = shortest(max(_spoil_areas(p, echo)), limit)
+    spoil = shortest_spoil if tr is None else nearest(tr - used, limit.block_raster)
+    if not spoil >= shortest_spoil - 1e-9:
+        raise ProtocolError(
+            f"{p.name}: a repetition of {(tr or 0) * 1e3:.4g} ms is too short for its te; at least "
+            f"{up(used + shortest_spoil, 1e-5) * 1e3:.3f} ms is possible"
+        )
+    return Timing(pulse, echo, wait, tuple(blocks), tuple(te), spoil, used + spoil)
+
+
+def _prephase_areas(p: Protocol, echo: Readout, pulse: Excitation) -> tuple[float, float, float]:
+    steps = p.matrix[2] // 2 / p.fov[2]
+    return echo.before, p.matrix[1] // 2 / p.fov[1], steps + abs(pulse.rewind)
+
+
+def _spoil_areas(p: Protocol, echo: Readout) -> tuple[float, float, float]:
+    return SPOIL * p.matrix[0] / p.fov[0], p.matrix[1] // 2 / p.fov[1], p.matrix[2] // 2 / p.fov[2]
+
+
+def echoes(
+    events: Events,
+    protocol: Protocol,
+    limit: Limits,
+    plan: Timing,
+    order: Order,
+    listens: NDArray[np.bool_],
+    labels: Mapping[str, Any],
+) -> Table:
+    """Repetitions playing these lines and partitions, listening where `listens`; labels are per repetition."""
+    p = protocol
+    line, partition = order
+    count = np.arange(len(line))
+    increment = round(float(np.degrees(p.rf_spoiling)), 6)  # whole degrees stay whole, however many pulses there are
+    phase = np.radians(np.mod(increment * (count * (count + 1) // 2), 360.0))
+    pulse, echo = plan.excitation, plan.readout
+    n_echoes = len(plan.echoes)
+
+    length = gentle(max(_prephase_areas(p, echo, pulse)), plan.prephase, limit)
+    k_line = (line - p.matrix[1] // 2) / p.fov[1]
+    k_partition = (partition - p.matrix[2] // 2) / p.fov[2]
+    rest = plan.prephase - length  # lobes right before the readout: flow and off-resonance see less of them
+    unit = replace(lobe(1.0, length, limit), delay=round(rest, 9))
+    prephase: dict[int, Any] = {
+        0: events.gradient(0, replace(unit, waveform=unit.waveform * -echo.before)),
+        1: events.steps(1, unit, k_line),
+        2: events.steps(2, unit, k_partition + pulse.rewind),
+    }
+    pulses = events.pulses(pulse.pulse, phase)
+    slab = {} if pulse.gradient is None else {2: events.gradient(2, pulse.gradient)}
+    layout = [Block(pulse.duration, rf=pulses, gradients=slab), Block(plan.prephase, gradients=prephase)]
+
+    moment = -echo.before
+    directions = [events.gradient(0, echo.gradient), -1]
+    if n_echoes > 1:
+        directions[1] = events.gradient(0, replace(echo.gradient, waveform=-echo.gradient.waveform))
+    turned = phase + line_phase(p, line, partition)
+    windows = []
+    for is_reversed in (False, True)[:n_echoes]:
+        window = events.windows(echo.adc(offset(p, 0), is_reversed=is_reversed), turned[listens])
+        windows.append(np.full(len(line), -1))
+        windows[-1][listens] = window
+    for i, block in enumerate(plan.echoes):
+        sign = 1 if i % 2 == 0 else -1
+        moment += sign * (echo.before + echo.after)
+        marks = {"ECO": i} | ({"REV": 1} if sign < 0 else {})
+        layout.append(Block(block, adc=windows[i % 2], gradients={0: directions[i % 2]}, labels=marks))
+
+    length = gentle(max(_spoil_areas(p, echo)), plan.spoil, limit)
+    unit = lobe(1.0, length, limit)
+    total = SPOIL * p.matrix[0] / p.fov[0] * (1 if moment >= 0 else -1)
+    spoil: dict[int, Any] = {
+        0: events.gradient(0, replace(unit, waveform=unit.waveform * (total - moment))),
+        1: events.steps(1, unit, -k_line),
+        2: events.steps(2, unit, -k_partition),
+    }
+    layout.append(Block(plan.spoil, gradients=spoil, labels={"ECO": n_echoes - 1} if n_echoes > 1 else {}))
+    return repeated(events, len(line), layout, labels)
+
+
+def line_labels(order: Plane, averages: int, n_dummies: int) -> dict[str, Any]:
+    """For `n_dummies` silent repetitions and then every average in turn."""
+    n = len(order.line)
+
+    def whole(values: NDArray[Any]) -> NDArray[np.int32]:
+        return np.concatenate((np.zeros(n_dummies, np.int32), np.tile(values.astype(np.int32), averages)))
+
+    labels = {"LIN": whole(order.line), "PAR": whole(order.partition)}
+    if order.reference.any():
+        labels |= {"REF": whole(order.reference), "IMA": whole(order.both)}
+    if averages > 1:
+        labels["AVG"] = np.concatenate((np.zeros(n_dummies, np.int32), np.repeat(np.arange(averages), n)))
+    return labels
+
+
+def spoiled_gradient_echo(protocol: Protocol, scanner: Scanner) -> Program:
+    """Lines inside partitions; the dummies play the first line without listening."""
+    p = placed(protocol, scanner)
+    limit = limits(scanner, p.directions)
+    plan = timing(p, limit, p.tr, p.flip_angle)
+    order = plane(p, partitions_inside=False)
+    events = Events(p.directions)
+
+    line, partition = (
+        np.concatenate((np.full(p.dummies, values[0]), np.tile(values, p.averages)))
+        for values in (order.line, order.partition)
+    )
+    listens = np.arange(len(line)) >= p.dummies
+    table = echoes(events, p, limit, plan, (line, partition), listens, line_labels(order, p.averages, p.dummies))
+
+    described = definitions(
+        p,
+        scanner,
+        samples=plan.readout.n_samples,
+        fov=plan.readout.fov,
+        te=plan.te,
+        tr=plan.tr,
+        bandwidth=plan.readout.bandwidth,
+    )
+    return program(events, table, scanner, described)
