@@ -174,9 +174,12 @@ def straight_lines(
 def k_of_lines(lines: NDArray[np.float32], n_samples: NDArray[np.int32], n_most: int) -> NDArray[np.float32]:
     """(readout, sample, 3) 1/m, 0 in the padding."""
     sample = np.arange(n_most, dtype=np.float64)
-    k = lines[:, None, :3].astype(np.float64) + sample[None, :, None] * lines[:, None, 3:6]
-    k[sample[None, :] >= np.asarray(n_samples)[:, None]] = 0
-    return k.astype(np.float32)
+    k = np.empty((len(lines), n_most, 3), np.float32)
+    for begin in range(0, len(lines), 1024):  # in pieces: the float64 between would be twice the result
+        part = lines[begin : begin + 1024].astype(np.float64)
+        k[begin : begin + 1024] = part[:, None, :3] + sample[None, :, None] * part[:, None, 3:6]
+    k[np.arange(n_most)[None, :] >= np.asarray(n_samples)[:, None]] = 0
+    return k
 
 
 def exact(value: NDArray[np.float64]) -> NDArray[np.int32]:
