@@ -6,11 +6,8 @@ Memory holds the readouts once, cropped of oversampling and mixed to few receive
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,27 +23,13 @@ from lauterbur.recon.partial_fourier import projected
 from lauterbur.recon.readout import Hybrid, along_readout
 from lauterbur.recon.sampling import Sampling, calibration_block, describe, missing_side
 from lauterbur.recon.sense import unfolded
+from lauterbur.recon.timings import Timings
 
 CALIBRATION_LINES = 32  # more adds time and hardly accuracy
 FEWEST_REFERENCE_LINES = 6  # along an undersampled axis
 COARSE = 64  # points of the sensitivity maps along each axis, at most
 SLAB = 48 * 2**20  # bytes of k-space that one worker holds
 LEAST_CONFIDENCE = 0.5  # ESPIRiT eigenvalue below which an aliased pixel counts as empty
-
-
-@dataclass
-class Timings:
-    """Seconds per stage, in order."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ class Layout:
     phase: Axis
     partition: Axis | None  # None for 2D
     image: Int  # indices of readouts that make the image
-    reference: Int  # indices of readouts that only calibrate receivers
+    reference: Int  # indices of readouts labelled to calibrate receivers; some may be image data too
     navigators: Int  # indices of phase-correction readouts
     frame: Int  # (readout,), of all readouts of the raw data, as the next three
     slice: Int
@@ -165,8 +165,8 @@ def cartesian_layout(raw: RawData, header: Header) -> Layout | None:
     notes: list[str] = []
     rows = directions(header)
     is_noise, is_navigator = raw.label("NOISE") > 0, raw.label("NAV") > 0
-    is_reference = (raw.label("REF") > 0) & (raw.label("IMA") == 0) & ~is_navigator & ~is_noise
-    is_image = ~is_noise & ~is_navigator & ~is_reference
+    is_reference = (raw.label("REF") > 0) & ~is_navigator & ~is_noise
+    is_image = ~is_noise & ~is_navigator & ~(is_reference & (raw.label("IMA") == 0))
     image, reference = np.flatnonzero(is_image), np.flatnonzero(is_reference)
     if not len(image):
         raise InputError("no readout is image data: all are labelled NOISE, NAV or REF without IMA; check the labels")

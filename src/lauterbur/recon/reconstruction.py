@@ -18,11 +18,15 @@ from lauterbur.errors import InputError
 from lauterbur.image import Image
 from lauterbur.rawdata import Header, RawData
 from lauterbur.recon import fft as fourier
-from lauterbur.recon.cartesian import Timings, reconstruct_cartesian
+from lauterbur.recon.cartesian import reconstruct_cartesian
 from lauterbur.recon.checks import check_header, check_raw
 from lauterbur.recon.compress import compression
 from lauterbur.recon.geometry import affine_of_slices, affine_of_volume, is_evenly_spaced, slice_order
+from lauterbur.recon.inference import with_inferred_header
 from lauterbur.recon.layout import FRAME_COUNTERS, cartesian_layout
+from lauterbur.recon.noncartesian import reconstruct_noncartesian
+from lauterbur.recon.normalise import normalised
+from lauterbur.recon.timings import Timings
 from lauterbur.recon.whiten import noise_covariance, noise_samples, whitening
 
 METHODS = ("auto", "cartesian", "nufft")
@@ -52,7 +56,8 @@ def reconstruct(
     with timings.stage("checks"):
         check_raw(raw)
         if raw.header is None:
-            raise InputError("the raw data has no header: matrix and field of view are unknown; give one")
+            raw = with_inferred_header(raw)
+        assert raw.header is not None
         header = raw.header
         check_header(header, len(np.unique(np.stack([raw.label(c) for c in FRAME_COUNTERS]), axis=1).T))
     provenance: dict[str, Any] = {
@@ -65,34 +70,48 @@ def reconstruct(
         mixing = _mixing(raw, coils, noise_whiten, facts)
 
     layout = None
-    if method != "nufft" and header.trajectory not in ("radial", "spiral"):
+    if method != "nufft" and not (method == "auto" and header.trajectory in ("radial", "spiral")):
         with timings.stage("layout"):
             layout = cartesian_layout(raw, header)
-    if layout is None:
-        raise InputError("the trajectory is not Cartesian")
+        if layout is None and method == "cartesian":
+            raise InputError("the trajectory is not a set of parallel lines on a grid; use method='auto' or 'nufft'")
 
-    result = reconstruct_cartesian(raw, layout, mixing, timings, partial_fourier=partial_fourier)
-    pixels, g_factor = result.pixels, result.g_factor
-    notes = list(result.notes)
-    n_x, n_y = pixels.shape[3], pixels.shape[2]
-    if layout.partition is None:
-        order, centres = slice_order(header, layout.slices)
+    g_factor: NDArray[np.float32] | None = None
+    if layout is not None:
+        result = reconstruct_cartesian(raw, layout, mixing, timings, partial_fourier=partial_fourier)
+        pixels, g_factor, notes = result.pixels, result.g_factor, list(result.notes)
+        slices, frames, frame, used = layout.slices, layout.frames, layout.frame, layout.image
+        voxel = (layout.readout.voxel, layout.phase.voxel, layout.partition.voxel if layout.partition else 0.0)
+        facts["method"] = "SENSE" if result.sampling.factors != (1, 1) else "FFT"
+        facts["acceleration"] = list(result.sampling.factors)
+    else:
+        gridded = reconstruct_noncartesian(raw, header, mixing, timings)
+        pixels, notes = gridded.pixels, []
+        slices, frames, frame, used = gridded.slices, gridded.frames, gridded.frame, gridded.image
+        voxel = tuple(header.fov[i] / header.matrix[i] for i in range(3))  # type: ignore[assignment]
+        facts["method"] = "density-compensated NUFFT"
+        facts["samples_per_voxel"] = round(gridded.coverage, 3)
+
+    shape = (pixels.shape[3], pixels.shape[2])
+    if header.dimensions == 2:
+        order, centres = slice_order(header, slices)
         pixels = pixels[:, order]
         g_factor = None if g_factor is None else g_factor[order]
-        affine = affine_of_slices(header, (layout.readout.voxel, layout.phase.voxel), (n_x, n_y), centres)
+        affine = affine_of_slices(header, voxel[:2], shape, centres)
         if not is_evenly_spaced(centres):
             notes.append("slices are not evenly spaced; the affine holds their mean step")
     else:
-        voxel = (layout.readout.voxel, layout.phase.voxel, layout.partition.voxel)
-        affine = affine_of_volume(header, voxel, (n_x, n_y, pixels.shape[1]))
-    facts["method"] = "SENSE" if result.sampling.factors != (1, 1) else "FFT"
-    facts["acceleration"] = list(result.sampling.factors)
+        affine = affine_of_volume(header, voxel, (*shape, pixels.shape[1]))
+    if normalise:
+        with timings.stage("normalisation"):
+            pixels = normalised(pixels, affine)
+    facts["normalised"] = normalise
     facts["notes"] = notes
     provenance["timings"] = timings.seconds
     return Image(
         pixels,
         affine,
-        te=_echo_times(raw, header, layout.frames, layout.frame, layout.image),
+        te=_echo_times(raw, header, frames, frame, used),
         tr=header.tr,
         ti=header.ti,
         flip_angle=header.flip_angle,
