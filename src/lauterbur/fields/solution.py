@@ -1,0 +1,103 @@
+"""The fields of a scanner inside a subject, first form: dipole kernel, quasi-static receive loops, uniform transmit.
+
+fields = solve_fields(scanner, subject)                    # the first array that fits, second-order shim
+fields = solve_fields(scanner, subject, array="body24", shim_order=0)
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lauterbur.fields.maps import FieldMaps
+from lauterbur.fields.placement import place
+from lauterbur.fields.receive import CoarseBody, coarse_body, solve_receive
+from lauterbur.fields.susceptibility import adjusted, dipole_field
+from lauterbur.scanner.machine import Array, Scanner, Transmit
+from lauterbur.subject.anatomy import Subject
+from lauterbur.subject.parameters import susceptibility
+
+RECEIVE_STEP = 4e-3  # m, of the grid of receive maps: they vary over centimetres
+BRAIN = ("grey_matter", "white_matter", "cerebellum", "deep_grey_matter")  # tissues an operator puts the shim volume on
+
+
+def solve_fields(
+    scanner: Scanner,
+    subject: Subject,
+    *,
+    array: Array | str | None = None,
+    shim_order: int = 2,
+    shim_region: NDArray[np.bool_] | None = None,
+) -> FieldMaps:
+    """off_resonance after the scanner's own shim, b1_minus of an array placed on the subject, its noise, uniform b1_plus.
+
+    The shim is ideal, of order 0 (centre frequency), 1 or 2, over shim_region (z, y, x): by default the brain where there
+    is one, else all that gives signal. A subject that brings its own off-resonance map keeps it, unshimmed.
+    """
+    body = coarse_body(subject, scanner.larmor_frequency, RECEIVE_STEP)
+    placement = place(scanner, surface(body), array)
+    b1_minus, resistance = solve_receive(body, placement.array, scanner.larmor_frequency)
+    shape = subject.labels.shape[1:]
+
+    if "off_resonance" in subject.maps:
+        off_resonance = subject.maps["off_resonance"].astype(np.float32)
+        static: dict[str, Any] = {"method": "the subject's own map"}
+    else:
+        chi = susceptibility(subject)
+        chi -= np.float32(subject.tissues[0].susceptibility)  # air lies around the grid
+        off_resonance = dipole_field(chi, subject.affine, subject.continues)
+        off_resonance *= np.float32(scanner.larmor_frequency * 1e-6)
+        weight = _shim_weight(subject) if shim_region is None else shim_region
+        off_resonance, removed = adjusted(off_resonance, weight, subject.affine, shim_order)
+        static = {"method": "dipole kernel, FFT", "shim_order": shim_order, "shimmed_out": removed}
+
+    return FieldMaps(
+        affine=subject.affine,
+        off_resonance=off_resonance,
+        b1_plus=np.broadcast_to(np.complex64(uniform_transmit(scanner.transmit)), (scanner.transmit.channels, *shape)),
+        b1_minus=b1_minus,
+        noise_resistance=resistance,
+        receive_affine=body.affine,
+        provenance={
+            "static": static,
+            "transmit": "uniform: all channels together reach peak_b1 at peak_power",
+            "receive": "quasi-static loops (Biot-Savart), perfect preamplifier decoupling",
+            "noise": "body loss from the vector potential alone (upper bound) and unloaded coil loss",
+            "array": placement.array.name,
+            "channels": len(placement.array.loops),
+            "array_origin": placement.origin,
+            "array_stretch": placement.stretch,
+            "nearest_conductor": placement.distance,
+            "receive_step": RECEIVE_STEP,
+        },
+    )
+
+
+def uniform_transmit(transmit: Transmit) -> float:
+    """T/sqrt(W) per channel, such that all channels in phase at peak power make peak_b1."""
+    return transmit.peak_b1 / (transmit.channels * math.sqrt(transmit.peak_power))
+
+
+def surface(body: CoarseBody) -> NDArray[np.float64]:
+    """m, (n, 3): the nodes at least half filled that have an emptier neighbour."""
+    filled = body.occupied >= 0.5
+    if not filled.any():
+        filled = body.occupied > 0
+    inner = filled.copy()
+    for axis in range(3):
+        inner &= np.roll(filled, 1, axis) & np.roll(filled, -1, axis)  # the margin keeps the roll from wrapping
+    return np.argwhere(filled & ~inner)[:, ::-1] @ body.affine[:3, :3].T + body.affine[:3, 3]
+
+
+def _shim_weight(subject: Subject) -> NDArray[np.float32]:
+    density = np.array([tissue.proton_density for tissue in subject.tissues], np.float32)
+    brain = np.array([tissue.name in BRAIN for tissue in subject.tissues])
+    if np.isin(np.flatnonzero(brain), subject.labels[0]).any():
+        density *= brain
+    weight = np.zeros(subject.labels.shape[1:], np.float32)
+    for labels, fraction in zip(subject.labels, subject.fraction, strict=True):
+        weight += density[labels] * fraction
+    return weight

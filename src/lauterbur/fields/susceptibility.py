@@ -1,0 +1,101 @@
+"""Susceptibility to off-resonance: the field of a magnetised body by one convolution, then the scanner's own adjustment.
+
+    dB / B0 = IFFT[(1/3 - k_z^2 / k^2) FFT[chi]],  z along B0
+
+(Salomir et al., Concepts Magn Reson B 2003, 19B:26; Marques and Bowtell, ibid. 2005, 25B:65). The 1/3 is the sphere of
+Lorentz: a spin sits in a little empty sphere, so that a uniform ball in air shifts nothing inside itself.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
+
+from lauterbur.errors import InputError
+
+PADDING = 0.5  # of the grid's size, at least, added along each axis against the periodic images of the transform
+
+
+def dipole_field(
+    chi: NDArray[np.float32], affine: NDArray[np.float64], continues: Sequence[str] = ()
+) -> NDArray[np.float32]:
+    """dB/B0 in the unit of chi, (z, y, x); chi is relative to what lies around the grid.
+
+    `continues` names faces ("-z" ...) beyond which the body goes on as it ends there.
+    """
+    shape = chi.shape
+    padded = [fft.next_fast_len(int(np.ceil(n * (1 + PADDING))), real=True) for n in shape]
+    before = [(large - n) // 2 for large, n in zip(padded, shape, strict=True)]
+    field = np.zeros(padded, np.float32)
+    middle = tuple(slice(b, b + n) for b, n in zip(before, shape, strict=True))
+    field[middle] = chi
+    for face in continues:  # only the part beyond that face; edges and corners stay air
+        axis = "zyx".index(face[1])
+        beyond, edge = list(middle), list(middle)
+        beyond[axis] = slice(0, before[axis]) if face[0] == "-" else slice(before[axis] + shape[axis], None)
+        last = before[axis] if face[0] == "-" else before[axis] + shape[axis] - 1
+        edge[axis] = slice(last, last + 1)
+        field[tuple(beyond)] = field[tuple(edge)]
+
+    spectrum = fft.rfftn(field, overwrite_x=True)
+    del field
+    to_patient = np.linalg.inv(affine[:3, :3]).T  # cycles per voxel (x, y, z) -> 1/m in the patient
+    kx, ky, kz = fft.rfftfreq(padded[2]), fft.fftfreq(padded[1])[:, None], fft.fftfreq(padded[0])
+    for i_z, k_slice in enumerate(kz):
+        k = [row[0] * kx + row[1] * ky + row[2] * k_slice for row in to_patient]
+        square = k[0] ** 2 + k[1] ** 2 + k[2] ** 2
+        if i_z == 0:
+            square[0, 0] = 1.0
+        spectrum[i_z] *= (1 / 3 - k[2] ** 2 / square).astype(np.float32)
+    spectrum[0, 0, 0] = 0  # dipoles have no mean over a large cube around them
+    return fft.irfftn(spectrum, padded, overwrite_x=True)[middle]
+
+
+def solid_harmonics(position: NDArray, order: int) -> list[NDArray]:
+    """The real solid harmonics up to an order of 0 to 2 at (..., 3) in m: what shim coils make (Romeo and Hoult, MRM 1984, 1:44)."""
+    x, y, z = (position[..., axis] for axis in range(3))
+    terms = [np.ones_like(x)]
+    if order >= 1:
+        terms += [x, y, z]
+    if order >= 2:
+        terms += [z**2 - (x**2 + y**2) / 2, x * z, y * z, x**2 - y**2, x * y]
+    return terms
+
+
+def adjusted(
+    off_resonance: NDArray[np.float32], weight: NDArray, affine: NDArray[np.float64], order: int
+) -> tuple[NDArray[np.float32], dict[str, float]]:
+    """The map after an ideal shim: centre frequency (order 0), linear (1), second order (2), by least squares with a weight.
+
+    The second value is what was taken out, Hz and Hz/m^order, by the names of the terms.
+    """
+    if order not in (0, 1, 2):
+        raise InputError(f"shim order {order} is not 0 (centre frequency), 1 (linear) or 2 (second order)")
+    used = np.flatnonzero(weight > 0)
+    if not len(used):
+        raise InputError("nothing in the subject gives signal where the shim should be adjusted")
+    used = used[:: max(1, len(used) // 200_000)]
+    index = np.stack(np.unravel_index(used, off_resonance.shape)[::-1], axis=-1)
+    scale = 0.1  # m: conditions the fit
+    terms = np.stack(solid_harmonics((index @ affine[:3, :3].T + affine[:3, 3]) / scale, order), axis=-1)
+    root = np.sqrt(weight.reshape(-1)[used].astype(np.float64))[:, None]
+    values = off_resonance.reshape(-1)[used].astype(np.float64)
+    coefficients = np.linalg.lstsq(terms * root, values * root[:, 0], rcond=None)[0]
+
+    result = np.empty_like(off_resonance)
+    i_y, i_x = np.meshgrid(*(np.arange(n) for n in off_resonance.shape[1:]), indexing="ij")
+    for i_z in range(len(result)):
+        place = np.stack([i_x, i_y, np.full_like(i_x, i_z)], axis=-1) @ affine[:3, :3].T + affine[:3, 3]
+        correction = sum(c * term for c, term in zip(coefficients, solid_harmonics(place / scale, order), strict=True))
+        result[i_z] = off_resonance[i_z] - correction
+    names = ("f0", "x", "y", "z", "z2", "xz", "yz", "x2-y2", "xy")
+    degrees = (0, 1, 1, 1, 2, 2, 2, 2, 2)
+    removed = {
+        n: float(c / scale**d)
+        for n, c, d in itertools.islice(zip(names, coefficients, degrees, strict=False), len(coefficients))
+    }
+    return result, removed

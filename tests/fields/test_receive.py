@@ -1,0 +1,153 @@
+"""Loops against closed forms, their noise against reciprocity's laws, their maps read anywhere."""
+
+import numpy as np
+import pytest
+from scipy.special import ellipe, ellipk
+
+from lauterbur.errors import InputError
+from lauterbur.fields.dielectrics import dielectric, dielectric_names
+from lauterbur.fields.receive import CoarseBody, solve_receive
+from lauterbur.fields.sampling import axis_weights, is_aligned, sample, sample_lattice
+from lauterbur.fields.wires import magnetic_field, vector_potential
+from lauterbur.scanner.machine import Array, Loop
+from lauterbur.units import MU_0
+
+
+def ring(radius=0.05, corners=720, centre=(0.0, 0.0, 0.0), axes=((1, 0, 0), (0, 1, 0))):
+    turn = 2 * np.pi * np.arange(corners) / corners
+    return Loop(np.asarray(centre) + radius * (np.outer(np.cos(turn), axes[0]) + np.outer(np.sin(turn), axes[1])))
+
+
+def test_a_loops_field_on_its_axis():
+    z = np.array([0.0, 0.02, -0.07])
+    field = magnetic_field(ring(), np.stack([0 * z, 0 * z, z], axis=1))
+    assert np.allclose(field[:, 2], MU_0 * 0.05**2 / 2 / (0.05**2 + z**2) ** 1.5, rtol=1e-4)
+    assert np.abs(field[:, :2]).max() < 1e-12
+
+
+def test_a_loops_vector_potential_off_its_axis():
+    """The elliptic-integral form (Jackson, Classical Electrodynamics, 5.37)."""
+    a, rho, z = 0.05, 0.03, 0.02
+    k2 = 4 * a * rho / ((a + rho) ** 2 + z**2)
+    expected = MU_0 / np.pi * np.sqrt(a / (rho * k2)) * ((1 - k2 / 2) * ellipk(k2) - ellipe(k2))
+    potential = vector_potential(ring(), np.array([[rho, 0, z]]))[0]
+    assert potential[1] == pytest.approx(expected, rel=1e-4)
+    assert abs(potential[0]) + abs(potential[2]) < 1e-6 * potential[1]
+
+
+def test_the_magnetic_field_is_the_curl_of_the_potential():
+    loop = ring(corners=7, axes=((0.6, 0.8, 0), (0, 0, 1)))
+    place, h = np.array([[0.02, 0.01, 0.03], [-0.04, 0.03, -0.02]]), 1e-5
+    slope = np.stack(
+        [(vector_potential(loop, place + h * e) - vector_potential(loop, place - h * e)) / (2 * h) for e in np.eye(3)]
+    )
+    curl = np.stack(
+        [slope[1, :, 2] - slope[2, :, 1], slope[2, :, 0] - slope[0, :, 2], slope[0, :, 1] - slope[1, :, 0]], axis=1
+    )
+    assert np.allclose(curl, magnetic_field(loop, place), rtol=1e-6)
+
+
+def test_the_field_on_the_wire_is_finite():
+    loop = ring(corners=12)
+    place = np.concatenate([loop.points, (loop.points + np.roll(loop.points, 1, axis=0)) / 2])
+    assert np.isfinite(magnetic_field(loop, place)).all() and np.isfinite(vector_potential(loop, place)).all()
+    assert np.abs(magnetic_field(loop, place)).max() < 10 * MU_0 / (2 * np.pi * 1e-3)
+
+
+def body(side=12, step=8e-3, sigma=0.6):
+    """A conducting block in a margin of air."""
+    occupied = np.pad(np.ones((side, side, side), np.float32), 2)
+    affine = np.diag([step, step, step, 1.0])
+    affine[:3, 3] = -step * (side + 3) / 2
+    return CoarseBody(sigma * occupied, occupied, affine)
+
+
+def array_around(distance=0.07, resistance=0.0):
+    sides = [
+        ring(0.03, 24, (distance, 0, 0), ((0, 1, 0), (0, 0, 1))),
+        ring(0.03, 24, (0, distance, 0), ((0, 0, 1), (1, 0, 0))),
+        ring(0.03, 24, (-distance, 0, 0), ((0, 0, 1), (0, 1, 0))),
+    ]
+    return Array("three", tuple(sides), resistance=resistance)
+
+
+def test_b1_minus_is_half_of_bx_minus_i_by():
+    maps, _ = solve_receive(body(), array_around(), 200e6)
+    centre = np.array(maps.shape[1:]) // 2
+    along_x, along_y = maps[0][tuple(centre)], maps[1][tuple(centre)]
+    assert along_x.real > 0 and abs(along_x.imag) < 0.2 * along_x.real  # loop on the left, axis +x: Bx / 2
+    assert along_y.imag < 0 and abs(along_y.real) < 0.2 * -along_y.imag  # loop at the back, axis +y: -i By / 2
+
+
+def test_noise_resistance_is_symmetric_positive_and_grows_as_the_squared_frequency():
+    _, low = solve_receive(body(), array_around(), 100e6)
+    _, high = solve_receive(body(), array_around(), 200e6)
+    assert np.allclose(high, high.conj().T)
+    assert np.linalg.eigvalsh(high).min() > 0
+    assert np.allclose(high, 4 * low, rtol=1e-5)
+    assert np.allclose(solve_receive(body(sigma=1.2), array_around(), 100e6)[1], 2 * low, rtol=1e-5)
+
+
+def test_a_loops_own_loss_stands_on_the_diagonal():
+    _, lossless = solve_receive(body(), array_around(), 200e6)
+    _, lossy = solve_receive(body(), array_around(resistance=0.7), 200e6)
+    assert np.allclose(lossy - lossless, 0.7 * np.eye(3))
+
+
+def test_mirrored_loops_hear_mirrored_noise():
+    _, resistance = solve_receive(body(), array_around(), 200e6)
+    assert resistance[0, 0].real == pytest.approx(resistance[2, 2].real, rel=1e-5)
+
+
+def test_a_cubic_map_is_read_exactly_on_a_lattice_and_anywhere():
+    affine = np.diag([4e-3, 4e-3, 5e-3, 1.0])
+    affine[:3, 3] = [-0.03, -0.02, 0.01]
+    z, y, x = np.meshgrid(*(np.arange(n) for n in (9, 10, 11)), indexing="ij")
+
+    def polynomial(x, y, z):
+        return (x**3 - 4 * x * x * y + z**3 * 0.2 + y) + 1j * (y**3 - x * z + 2)
+
+    values = polynomial(x, y, z).astype(np.complex64)
+    fine = np.diag([-1e-3, 2e-3, 1.7e-3, 1.0])
+    fine[:3, 3] = [0.005, -0.015, 0.013]
+    shape = (15, 12, 20)
+    assert is_aligned(affine, fine)
+    dense = sample_lattice(values, axis_weights(values.shape, affine, shape, fine))
+    index = np.argwhere(np.ones(shape, bool))[:, ::-1]
+    place = index @ fine[:3, :3].T + fine[:3, 3]
+    node = (place - affine[:3, 3]) / np.diag(affine)[:3]
+    exact = polynomial(*node.T)
+    assert np.allclose(dense.reshape(-1), exact, atol=2e-3)
+    assert np.allclose(sample(values, affine, place), exact, atol=2e-3)
+
+
+def test_a_turned_lattice_is_not_taken_for_an_aligned_one():
+    turned = np.diag([1e-3, 1e-3, 1e-3, 1.0])
+    turned[:2, :2] = 1e-3 * np.array([[0.99, -0.14], [0.14, 0.99]])
+    assert not is_aligned(np.diag([4e-3, 4e-3, 4e-3, 1.0]), turned)
+
+
+def test_places_beyond_the_map_are_refused():
+    values = np.ones((6, 6, 6), np.complex64)
+    with pytest.raises(InputError, match="outside"):
+        sample(values, np.eye(4), np.array([[9.0, 0, 0]]))
+
+
+@pytest.mark.parametrize(
+    ("name", "permittivity", "conductivity"),
+    [
+        ("Brain (Grey Matter)", 64.3, 0.645),
+        ("Cerebro Spinal Fluid", 76.2, 2.19),
+        ("muscle", 59.9, 0.746),
+        ("Skin (Dry)", 54.8, 0.589),
+    ],
+)
+def test_dielectrics_at_5t_are_those_of_gabriel(name, permittivity, conductivity):
+    assert dielectric(name, 210.8e6) == pytest.approx((permittivity, conductivity), rel=2e-3)
+
+
+def test_air_does_not_conduct_and_an_unknown_tissue_is_named():
+    assert dielectric("air", 1e8) == (1.0, 0.0)
+    assert len(dielectric_names()) == 44
+    with pytest.raises(InputError, match="Brain"):
+        dielectric("brain grey", 1e8)
