@@ -1,0 +1,82 @@
+"""One scan, from request to image. READ THIS FIRST.
+
+result = scan(load_protocol("brain/t1-mprage"), load_scanner("5T"), load_subject("head"), seed=1)
+result = scan(protocol, scanner, subject, out="study")     # and archive it
+"""
+
+from __future__ import annotations
+
+import os
+
+from lauterbur.acquisition.twin.simulation import Twin
+from lauterbur.fields.solution import solve_fields
+from lauterbur.program import Program
+from lauterbur.protocol.protocol import Protocol
+from lauterbur.rawdata import RawData
+from lauterbur.recon.reconstruction import reconstruct
+from lauterbur.safety.gate import clear
+from lauterbur.scanner.machine import Scanner
+from lauterbur.sequence.contrasts import build_program
+from lauterbur.study.archive import archive
+from lauterbur.study.clock import Clock, Progress, silent
+from lauterbur.study.folder import check_target
+from lauterbur.study.record import ScanResult
+from lauterbur.subject.anatomy import Subject
+
+RECEIVERS = 16  # virtual channels that the receive chain keeps
+
+
+def scan(
+    protocol: Protocol,
+    scanner: Scanner,
+    subject: Subject,
+    *,
+    seed: int = 0,
+    engine: str = "fast",
+    coils: int | None = RECEIVERS,
+    out: str | os.PathLike[str] | None = None,
+    progress: Progress = silent,
+) -> ScanResult:
+    """Play a protocol on the twin of a scanner and reconstruct it; archive it in the folder `out` where given.
+
+    `coils`: channels after compression in the receive chain, None for all. RefusedError where the gate says no.
+    """
+    if out is not None:
+        check_target(out)
+    clock = Clock(progress)
+    with clock.stage("sequence"):
+        program = build_program(protocol, scanner)
+    with clock.stage("gate"):
+        cleared = clear(program, scanner)
+    with clock.stage("fields"):
+        fields = solve_fields(scanner, subject)
+    with clock.stage("simulation") as told:
+        raw = Twin(subject, scanner, fields, seed=seed, engine=engine, coils=coils, progress=told).record(cleared)
+    with clock.stage("reconstruction"):
+        image = reconstruct(raw)
+
+    result = ScanResult(
+        image, raw, program, protocol, scanner, subject.name, seed, engine,
+        cleared.findings, cleared.notes, clock.seconds, fields.provenance,
+    )  # fmt: skip
+    if out is not None:
+        archive(result, out, progress=progress)
+    return result
+
+
+def play(
+    program: Program,
+    scanner: Scanner,
+    subject: Subject,
+    *,
+    seed: int = 0,
+    engine: str = "fast",
+    coils: int | None = None,
+    clock: Clock | None = None,
+) -> RawData:
+    """Raw data of any program on the twin's physics: no gate, since no machine is touched."""
+    clock = clock or Clock()
+    with clock.stage("fields"):
+        fields = solve_fields(scanner, subject)
+    with clock.stage("simulation") as told:
+        return Twin(subject, scanner, fields, seed=seed, engine=engine, coils=coils, progress=told).play(program)
