@@ -88,6 +88,43 @@ def test_noise_resistance_is_symmetric_positive_and_grows_as_the_squared_frequen
     assert np.allclose(solve_receive(body(sigma=1.2), array_around(), 100e6)[1], 2 * low, rtol=1e-5)
 
 
+def ball(radius, step, sigma, centre=(0.0, 0.0, 0.0)):
+    half = int(np.ceil(radius / step)) + 2
+    offsets = (np.arange(4) + 0.5) / 4 - 0.5
+    axis = np.arange(-half, half + 1)
+    square = [((axis[:, None] + offsets) * step) ** 2 for _ in range(3)]
+    total = (
+        square[0][:, None, None, :, None, None]
+        + square[1][None, :, None, None, :, None]
+        + square[2][None, None, :, None, None, :]
+    )
+    occupied = (total < radius**2).mean(axis=(3, 4, 5)).astype(np.float32)
+    affine = np.diag([step, step, step, 1.0])
+    affine[:3, 3] = np.array(centre) - half * step
+    return CoarseBody(sigma * occupied, occupied, affine)
+
+
+def test_a_ball_in_a_uniform_field_loses_what_faraday_says():
+    """R = 2 pi sigma w^2 (B/I)^2 a^5 / 15 (Hoult and Lauterbur, J Magn Reson 1979, 34:425), in the middle of a wide loop."""
+    radius, sigma, omega = 0.05, 0.7, 2 * np.pi * 100e6
+    wide = Array("wide", (ring(2.0, 200),))
+    _, resistance = solve_receive(ball(radius, 4e-3, sigma), wide, 100e6)
+    field = MU_0 / (2 * 2.0)
+    assert resistance[0, 0].real == pytest.approx(2 * np.pi * sigma * omega**2 * field**2 * radius**5 / 15, rel=0.01)
+
+
+def test_a_ball_under_a_surface_loop_loses_what_the_elliptic_integrals_say():
+    """R = w^2 sigma integral A_phi^2 dV around the common axis, A_phi by quadrature of Jackson's form: no charges gather."""
+    radius, sigma, a, height, omega = 0.08, 0.65, 0.04, 0.09, 2 * np.pi * 210e6
+    _, resistance = solve_receive(ball(radius, 4e-3, sigma), Array("one", (ring(a, 240, (0, 0, height)),)), 210e6)
+    rho, z = np.meshgrid((np.arange(400) + 0.5) / 400 * radius, ((np.arange(800) + 0.5) / 400 - 1) * radius)
+    k2 = 4 * a * rho / ((a + rho) ** 2 + (z - height) ** 2)
+    potential = MU_0 / np.pi * np.sqrt(a / (rho * k2)) * ((1 - k2 / 2) * ellipk(k2) - ellipe(k2))
+    cell = radius / 400
+    expected = omega**2 * sigma * (2 * np.pi * rho * potential**2 * (rho**2 + z**2 < radius**2)).sum() * cell**2
+    assert resistance[0, 0].real == pytest.approx(expected, rel=0.02)
+
+
 def test_a_loops_own_loss_stands_on_the_diagonal():
     _, lossless = solve_receive(body(), array_around(), 200e6)
     _, lossy = solve_receive(body(), array_around(resistance=0.7), 200e6)

@@ -92,6 +92,11 @@ def test_a_users_profile_changes_only_what_it_says(tmp_path):
         ('extends = "5T"\n[magnet]\nlarmor_frequency = "300 MHz"', "magnet.larmor_frequency"),
         ('extends = "5T"\n[receive.head48]\nchannels = 1000000000', "receive.head48.channels"),
         ('extends = "5T"\n[receive.head48]\nkind = "birdcage"', "receive.head48.kind"),
+        ('extends = "5T"\n[receive.head48]\nconductor_radius = "2 cm"', "receive.head48.conductor_radius"),
+        (
+            'extends = "5T"\n[receive.head48]\nsemi_axes = { value = [1, 1, 1], unit = "mm" }',
+            "receive.head48.semi_axes",
+        ),
         ('extends = "5T"\nmagnet = 5', "magnet"),
         ('name = "empty"', "magnet"),
         ("= 5", ""),

@@ -5,7 +5,8 @@
 
 E is taken as w A, without the charges that gather where conductivity changes. The true E adds the gradient that makes
 the loss least, so R here is an upper bound for every combination of coils (displacement currents neglected): noise is
-never underestimated. Good where loops lie flat on the body; the Maxwell solver replaces it.
+never underestimated. Exact for loops that face the centre of a uniform sphere (no charges gather there), good where loops
+lie flat on the body; the Maxwell solver replaces it.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lauterbur.errors import FileFormatError, InputError
-from lauterbur.scanner.arrays import helmet, panels, with_losses
+from lauterbur.scanner.arrays import helmet, loop_radius, panels, with_losses
 from lauterbur.scanner.machine import Array, Gradients, Scanner, Spectrometer, Transmit
 from lauterbur.scanner.table import Table, read_toml
 from lauterbur.units import GAMMA_BAR
@@ -210,10 +210,16 @@ def _array(table: Table, name: str, frequency: float) -> Array:
         table.number("unloaded_q", "ratio", least=1),
         table.number("conductor_radius", "length"),
     )
-    smallest = min(array.semi_axes) / 10
-    if not conductor_radius <= smallest:
+    if not all(0.01 <= axis <= 3 for axis in array.semi_axes):
         raise table.error(
-            "conductor_radius", f"is {conductor_radius:g} m; at most {smallest:g} m makes sense for this array"
+            "semi_axes",
+            f"and length make an array of half {', '.join(f'{axis:.3g}' for axis in array.semi_axes)} m; 0.01 to 3 m make sense",
+        )
+    thickest = min(loop_radius(loop) for loop in array.loops) / 4
+    if not conductor_radius <= thickest:
+        raise table.error(
+            "conductor_radius",
+            f"is {conductor_radius:.3g} m; at most {thickest:.3g} m makes sense for loops of this size",
         )
     table.finish()
     return replace(with_losses(array, unloaded_q, conductor_radius, frequency), region=region, clearance=clearance)
