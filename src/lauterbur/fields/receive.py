@@ -56,7 +56,9 @@ def solve_receive(
     """b1_minus T/A (rx, z, y, x) on the coarse grid, zero far from the body, and the noise resistance Ohm (rx, rx)."""
     near = ndimage.binary_dilation(body.occupied > 0, np.ones((3, 3, 3), bool), MARGIN)
     place = np.argwhere(near)[:, ::-1] @ body.affine[:3, :3].T + body.affine[:3, 3]
-    cell = float(np.linalg.norm(body.affine[:3, :3], axis=0).max())  # nodes nearer to a wire lie in air: no spikes for the interpolation
+    cell = float(
+        np.linalg.norm(body.affine[:3, :3], axis=0).max()
+    )  # nodes nearer to a wire lie in air: no spikes for the interpolation
     values, potential = both_fields(array.loops, np.ascontiguousarray(place), max(array.conductor_radius, cell))
     b1_minus = np.zeros((len(array.loops), *near.shape), np.complex64)
     b1_minus[:, near] = values

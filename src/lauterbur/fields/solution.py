@@ -21,7 +21,7 @@ from lauterbur.subject.anatomy import Subject
 from lauterbur.subject.parameters import susceptibility
 
 RECEIVE_STEP = 4e-3  # m, of the grid of receive maps: they vary over centimetres
-BRAIN = ("grey_matter", "white_matter", "cerebellum", "deep_grey_matter")  # tissues an operator puts the shim volume on
+BRAIN = ("Brain", "Cerebellum")  # how the dielectric names of tissues begin that an operator lays the shim volume on
 
 
 def solve_fields(
@@ -94,7 +94,7 @@ def surface(body: CoarseBody) -> NDArray[np.float64]:
 
 def _shim_weight(subject: Subject) -> NDArray[np.float32]:
     density = np.array([tissue.proton_density for tissue in subject.tissues], np.float32)
-    brain = np.array([tissue.name in BRAIN for tissue in subject.tissues])
+    brain = np.array([tissue.dielectric.startswith(BRAIN) for tissue in subject.tissues])
     if np.isin(np.flatnonzero(brain), subject.labels[0]).any():
         density *= brain
     weight = np.zeros(subject.labels.shape[1:], np.float32)

@@ -184,7 +184,7 @@ def _receive(table: Table, frequency: float) -> tuple[Array, ...]:
 def _array(table: Table, name: str, frequency: float) -> Array:
     kind, region = table.text("kind"), table.text("region", "")
     if kind == "helmet":
-        axes = table.numbers("semi_axes", "length", 3)
+        axes = table.numbers("semi_axes", "length", 3, least=0.01, most=3)
         array = helmet(
             name,
             table.count("channels", most=1024),
@@ -194,13 +194,13 @@ def _array(table: Table, name: str, frequency: float) -> Array:
             table.number("face_height", "length", 0.0, least=-1, most=1),
         )
     elif kind == "panels":
-        width, depth = table.numbers("semi_axes", "length", 2)
+        width, depth = table.numbers("semi_axes", "length", 2, least=0.01, most=3)
         array = panels(
             name,
             table.count("rows", most=32),
             table.count("columns", most=32),
             (width, depth),
-            table.number("length", "length", most=3),
+            table.number("length", "length", least=0.01, most=3),
             table.number("span", "angle", most=math.pi),
         )
     else:
@@ -210,11 +210,6 @@ def _array(table: Table, name: str, frequency: float) -> Array:
         table.number("unloaded_q", "ratio", least=1),
         table.number("conductor_radius", "length"),
     )
-    if not all(0.01 <= axis <= 3 for axis in array.semi_axes):
-        raise table.error(
-            "semi_axes",
-            f"and length make an array of half {', '.join(f'{axis:.3g}' for axis in array.semi_axes)} m; 0.01 to 3 m make sense",
-        )
     thickest = min(loop_radius(loop) for loop in array.loops) / 4
     if not conductor_radius <= thickest:
         raise table.error(

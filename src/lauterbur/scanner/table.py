@@ -87,11 +87,11 @@ class Table:
             raise self.error(key, f"must be true or false, not {kind_of(value)}")
         return value
 
-    def numbers(self, key: str, kind: str, length: int) -> tuple[float, ...]:
+    def numbers(self, key: str, kind: str, length: int, *, least: float, most: float) -> tuple[float, ...]:
         value, factor = self._value(key, kind, None)
         if not isinstance(value, list) or len(value) != length:
             raise self.error(key, f"must be a list of {length} numbers, not {kind_of(value)}")
-        return tuple(self._checked(key, item, factor, kind, None, math.inf) for item in value)
+        return tuple(self._checked(key, item, factor, kind, least, most) for item in value)
 
     def pairs(self, key: str, kinds: tuple[str, str]) -> tuple[tuple[float, float], ...]:
         """A list of pairs, or nothing; the unit is one for both, or one each as in ["mm", "ppm"]."""
