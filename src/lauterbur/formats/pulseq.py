@@ -162,7 +162,9 @@ def _rasters(section: Section | None, definitions: Mapping[str, Any]) -> Rasters
             continue
         value = definitions[key]
         if isinstance(value, str) or len(value) != 1 or not 1e-9 <= value[0] <= 1:
-            raise malformed(section, None, f"{key} is {value}; expected one number of seconds from 1e-9 to 1")
+            raise malformed(
+                section, None, f"{key} is {str(value)[:32]!a}; expected one number of seconds from 1e-9 to 1"
+            )
         rasters = replace(rasters, **{field: value[0]})
     return rasters
 

@@ -24,6 +24,7 @@ from lauterbur.formats.pulseq_text import (
     indices,
     line_at,
     malformed,
+    shown,
     table,
     whole,
 )
@@ -70,7 +71,9 @@ def read_extensions(section: Section | None, required: tuple[str, ...]) -> Exten
     missing = [name for name in required if name not in KNOWN]
     if missing:
         path = section.path if section is not None else "the file"
-        raise UnsupportedError(f"{path}: requires the Pulseq extension {', '.join(missing)}, which is not supported")
+        raise UnsupportedError(
+            f"{path}: requires the Pulseq extension {shown(' '.join(missing).encode())}, which is not supported"
+        )
     if section is None:
         return Extensions()
     heads, specifications = _specifications(section)

@@ -101,6 +101,8 @@ def _read_arbitrary(section: Section | None, shapes: Shapes, version: Version, r
             raise malformed(
                 rows.section, rows.lines[i], f"the gradients have more than {MAX_RENDERED} samples together"
             )
+        if not np.all(np.abs(samples) <= MAX_GRADIENT):
+            raise malformed(rows.section, rows.lines[i], f"the gradient exceeds {MAX_GRADIENT:g} Hz/m")
         if time[i] > 0:
             marks = time_points(shapes, rows, i, time[i], len(samples))
             waveform, kind = samples, "shaped"

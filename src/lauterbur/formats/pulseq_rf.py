@@ -117,7 +117,7 @@ def _rf_waveform(shapes: Shapes, rows: Table, row: int, key: tuple[float, int, i
         raise malformed(rows.section, rows.lines[row], problem)
     is_stepped = True
     if time_id == 0:
-        time, duration = steps(np.arange(n) + 0.5, raster), float(steps(n, raster))
+        time, duration = steps(np.arange(0.5, n), raster), float(steps(n, raster))
     elif time_id < 0:  # twice oversampled: samples at every half raster step inside the pulse (from 1.5 on)
         if n % 2 == 0:
             raise malformed(
@@ -137,6 +137,8 @@ def _rf_waveform(shapes: Shapes, rows: Table, row: int, key: tuple[float, int, i
             rows.section, rows.lines[row], f"the pulse lasts {duration:g} s; expected more than 0, at most 60 s"
         )
     waveform = amplitude * magnitude * turned(phase) + 0.0  # no negative zeros
+    if not np.all(np.abs(waveform) <= MAX_RF):
+        raise malformed(rows.section, rows.lines[row], f"the pulse exceeds {MAX_RF:g} Hz")
     return RfPulse(waveform, time, duration, center=effective_center(waveform, time), is_stepped=is_stepped)
 
 

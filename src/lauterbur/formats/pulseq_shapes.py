@@ -18,6 +18,7 @@ Float = NDArray[np.float64]
 
 MAX_SAMPLES = 2**24  # one shape: 16 s of RF at 1 us
 MAX_TOTAL = 2**25  # all shapes of a file
+MAX_STORED = 1e12  # of one number of a shape, which are fractions, turns or raster steps
 DECIMALS = 15
 
 _SHAPE = re.compile(rb"(?i)\bshape_id\s+(\S+)\s+num_(?:samples|uncompressed)\s+(\S+)")
@@ -48,6 +49,8 @@ def read_shapes(section: Section | None, *, always_compressed: bool) -> dict[int
         end = heads[i + 1].start() if i + 1 < len(heads) else len(text)
         body_line = line + text.count(b"\n", head.start(), head.end())
         stored = numbers(section, text[head.end() : end], body_line)
+        if not np.all(np.abs(stored) <= MAX_STORED):
+            raise malformed(section, line, f"shape {shape_id} holds a number beyond {MAX_STORED:g}")
         if len(stored) == n_samples and not always_compressed:
             shapes[shape_id] = stored
         else:
