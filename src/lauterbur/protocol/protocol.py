@@ -16,7 +16,8 @@ from lauterbur.units import deg, mm, ms
 Vector = tuple[float, float, float]
 
 CONTRASTS = ("GRE", "MPRAGE", "TSE", "FLAIR", "BSSFP", "EPI")
-MULTISLICE = ("TSE", "FLAIR", "EPI")  # always slice by slice; the others are 3D unless slices are asked for
+MULTISLICE = ("TSE", "FLAIR", "EPI")  # always slice by slice
+VOLUMES = ("GRE", "MPRAGE")  # always 3D; BSSFP is either
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def checked(protocol: Protocol) -> Protocol:
     must(p.contrast in CONTRASTS, f"contrast {p.contrast!r} is not known; choose one of {', '.join(CONTRASTS)}")
     must(p.dimensions in (2, 3), f"dimensions is {p.dimensions}; 2 or 3 is possible")
     must(
-        not (p.contrast in MULTISLICE and p.is_3d) and not (p.contrast == "MPRAGE" and not p.is_3d),
+        not (p.contrast in MULTISLICE and p.is_3d) and not (p.contrast in VOLUMES and not p.is_3d),
         f"{p.contrast} in {p.dimensions}D is not available; use dimensions = {2 if p.is_3d else 3}",
     )
     for axis, (size, n) in enumerate(zip(p.fov, p.matrix, strict=True)):

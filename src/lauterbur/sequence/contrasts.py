@@ -10,12 +10,14 @@ from collections.abc import Callable
 from lauterbur.program import Program
 from lauterbur.protocol.protocol import Protocol, checked
 from lauterbur.scanner.machine import Scanner
+from lauterbur.sequence.bssfp import balanced_ssfp
 from lauterbur.sequence.gre import spoiled_gradient_echo
 from lauterbur.sequence.mprage import mprage
 
 BUILDERS: dict[str, Callable[[Protocol, Scanner], Program]] = {
     "GRE": spoiled_gradient_echo,
     "MPRAGE": mprage,
+    "BSSFP": balanced_ssfp,
 }
 
 

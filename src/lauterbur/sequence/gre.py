@@ -16,57 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lauterbur.errors import ProtocolError
-from lauterbur.program import Gradient, Program, RfPulse
+from lauterbur.program import Program
 from lauterbur.protocol.protocol import Protocol
 from lauterbur.scanner.machine import Scanner
 from lauterbur.sequence.description import definitions, line_phase, offset, placed
-from lauterbur.sequence.limits import Limits, area, gentle, limits, lobe, nearest, ramp, shortest, trapezoid, up
-from lauterbur.sequence.pulses import at_offset, hard, sinc
+from lauterbur.sequence.excitation import Excitation, excitation
+from lauterbur.sequence.limits import Limits, gentle, limits, lobe, nearest, shortest, up
 from lauterbur.sequence.readout import Readout, readout
 from lauterbur.sequence.sampling import Plane, plane
 from lauterbur.sequence.table import Block, Events, Table, program, repeated
 
 Order = tuple[NDArray[np.int64], NDArray[np.int64]]  # line and partition of every repetition
 SPOIL = 2.0  # turns across a voxel, along the readout, at the end of every repetition
-
-
-@dataclass(frozen=True)
-class Excitation:
-    """The block of the pulse: selective with its gradient, or neither."""
-
-    pulse: RfPulse
-    gradient: Gradient | None
-    duration: float  # s, of the block
-    center: float  # s, from block start
-    rewind: float  # 1/m, area along the slice that refocuses what the gradient did after the centre
-
-
-def excitation(protocol: Protocol, limit: Limits, angle: float) -> Excitation:
-    p = protocol
-    if p.slab_thickness is None:
-        pulse = replace(hard(angle, p.rf_duration, limit), delay=up(limit.rf_dead, limit.rf_raster))
-        end = pulse.delay + pulse.duration + limit.ringdown
-        return Excitation(pulse, None, up(end, limit.block_raster), pulse.delay + pulse.center, 0.0)
-    pulse = sinc(angle, up(p.rf_duration, limit.raster), p.rf_time_bandwidth, limit)
-    return selective(pulse, p.rf_time_bandwidth / pulse.duration / p.slab_thickness, offset(p, 2), limit)
-
-
-def selective(pulse: RfPulse, amplitude: float, place: float, limit: Limits) -> Excitation:
-    """The pulse under a gradient, Hz/m, tuned to `place`, m along the slice."""
-    if not abs(amplitude) <= limit.amplitude:
-        raise ProtocolError(
-            f"the slice needs {amplitude / limit.amplitude:.2g} times the gradient this machine gives; "
-            "make it thicker or its pulse longer"
-        )
-    rise = max(ramp(amplitude, limit), up(limit.rf_dead, limit.raster))
-    flat = up(pulse.duration, limit.raster)
-    gradient = trapezoid(amplitude, rise, flat, ramp(amplitude, limit))
-    pulse = replace(at_offset(pulse, amplitude * place), delay=rise)
-    center = rise + pulse.center
-    end = max(gradient.duration, rise + pulse.duration + limit.ringdown)
-    return Excitation(
-        pulse, gradient, up(end, limit.block_raster), center, -(area(gradient) - amplitude * (center - rise / 2))
-    )
 
 
 @dataclass(frozen=True)
@@ -80,17 +41,15 @@ class Timing:
     te: tuple[float, ...]  # as played
     spoil: float
     tr: float
-
-    @property
-    def before(self) -> float:
-        """s: from the start of the repetition to the centre of the pulse."""
-        return self.excitation.center
+    balanced: bool  # all moments wound back at the end, instead of spoiled
 
 
-def timing(protocol: Protocol, limit: Limits, tr: float | None, angle: float) -> Timing:
-    """Of one repetition lasting `tr`, s; None: as short as it goes."""
+def timing(
+    protocol: Protocol, limit: Limits, tr: float | None, *, place: float = 0.0, balanced: bool = False
+) -> Timing:
+    """Of one repetition lasting `tr`, s; None: as short as it goes. `place` of a 2D slice, m; `balanced` for bSSFP."""
     p = protocol
-    pulse = excitation(p, limit, angle)
+    pulse = excitation(p, limit, p.flip_angle, place)
     echo = readout(p, limit, bipolar=len(p.te) > 1)
     largest = max(_prephase_areas(p, echo, pulse))
     shortest_prephase = shortest(largest, limit)
@@ -120,23 +79,29 @@ def timing(protocol: Protocol, limit: Limits, tr: float | None, angle: float) ->
     blocks.append(echo.length)
 
     used = pulse.duration + wait + sum(blocks)
-    shortest_spoil = shortest(max(_spoil_areas(p, echo)), limit)
+    shortest_spoil = shortest(max(_spoil_areas(p, echo, pulse, balanced)), limit)
     spoil = shortest_spoil if tr is None else nearest(tr - used, limit.block_raster)
     if not spoil >= shortest_spoil - 1e-9:
         raise ProtocolError(
             f"{p.name}: a repetition of {(tr or 0) * 1e3:.4g} ms is too short for its te; at least "
             f"{up(used + shortest_spoil, 1e-5) * 1e3:.3f} ms is possible"
         )
-    return Timing(pulse, echo, wait, tuple(blocks), tuple(te), spoil, used + spoil)
+    return Timing(pulse, echo, wait, tuple(blocks), tuple(te), spoil, used + spoil, balanced)
 
 
 def _prephase_areas(p: Protocol, echo: Readout, pulse: Excitation) -> tuple[float, float, float]:
-    steps = p.matrix[2] // 2 / p.fov[2]
-    return echo.before, p.matrix[1] // 2 / p.fov[1], steps + abs(pulse.rewind)
+    return echo.before, _step(p, 1), _step(p, 2) + abs(pulse.after)
 
 
-def _spoil_areas(p: Protocol, echo: Readout) -> tuple[float, float, float]:
-    return SPOIL * p.matrix[0] / p.fov[0], p.matrix[1] // 2 / p.fov[1], p.matrix[2] // 2 / p.fov[2]
+def _spoil_areas(p: Protocol, echo: Readout, pulse: Excitation, balanced: bool) -> tuple[float, float, float]:
+    if balanced:
+        return max(echo.before, echo.after), _step(p, 1), _step(p, 2) + abs(pulse.before)
+    return SPOIL * p.matrix[0] / p.fov[0], _step(p, 1), _step(p, 2)
+
+
+def _step(p: Protocol, axis: int) -> float:
+    """1/m: the largest phase encoding."""
+    return p.matrix[axis] // 2 / p.fov[axis]
 
 
 def echoes(
@@ -145,15 +110,16 @@ def echoes(
     limit: Limits,
     plan: Timing,
     order: Order,
+    phase: NDArray[np.float64],
     listens: NDArray[np.bool_],
     labels: Mapping[str, Any],
 ) -> Table:
-    """Repetitions playing these lines and partitions, listening where `listens`; labels are per repetition."""
+    """Repetitions playing these lines and partitions, listening where `listens`; all arrays are per repetition.
+
+    `phase`, rad, is that of the pulse and of the receiver.
+    """
     p = protocol
     line, partition = order
-    count = np.arange(len(line))
-    increment = round(float(np.degrees(p.rf_spoiling)), 6)  # whole degrees stay whole, however many pulses there are
-    phase = np.radians(np.mod(increment * (count * (count + 1) // 2), 360.0))
     pulse, echo = plan.excitation, plan.readout
     n_echoes = len(plan.echoes)
 
@@ -165,7 +131,7 @@ def echoes(
     prephase: dict[int, Any] = {
         0: events.gradient(0, replace(unit, waveform=unit.waveform * -echo.before)),
         1: events.steps(1, unit, k_line),
-        2: events.steps(2, unit, k_partition + pulse.rewind),
+        2: events.steps(2, unit, k_partition - pulse.after),
     }
     pulses = events.pulses(pulse.pulse, phase)
     slab = {} if pulse.gradient is None else {2: events.gradient(2, pulse.gradient)}
@@ -187,16 +153,23 @@ def echoes(
         marks = {"ECO": i} | ({"REV": 1} if sign < 0 else {})
         layout.append(Block(block, adc=windows[i % 2], gradients={0: directions[i % 2]}, labels=marks))
 
-    length = gentle(max(_spoil_areas(p, echo)), plan.spoil, limit)
+    length = gentle(max(_spoil_areas(p, echo, pulse, plan.balanced)), plan.spoil, limit)
     unit = lobe(1.0, length, limit)
-    total = SPOIL * p.matrix[0] / p.fov[0] * (1 if moment >= 0 else -1)
+    total = 0.0 if plan.balanced else SPOIL * p.matrix[0] / p.fov[0] * (1 if moment >= 0 else -1)
     spoil: dict[int, Any] = {
         0: events.gradient(0, replace(unit, waveform=unit.waveform * (total - moment))),
         1: events.steps(1, unit, -k_line),
-        2: events.steps(2, unit, -k_partition),
+        2: events.steps(2, unit, -k_partition - (pulse.before if plan.balanced else 0.0)),
     }
     layout.append(Block(plan.spoil, gradients=spoil, labels={"ECO": n_echoes - 1} if n_echoes > 1 else {}))
     return repeated(events, len(line), layout, labels)
+
+
+def spoiled_phases(protocol: Protocol, n: int) -> NDArray[np.float64]:
+    """(n,) rad: phases that grow by a growing step, n (n + 1) / 2 times the increment (Zur 1991)."""
+    count = np.arange(n)
+    increment = round(float(np.degrees(protocol.rf_spoiling)), 6)  # whole degrees stay whole, however many pulses
+    return np.radians(np.mod(increment * (count * (count + 1) // 2), 360.0))
 
 
 def line_labels(order: Plane, averages: int, n_dummies: int) -> dict[str, Any]:
@@ -218,7 +191,7 @@ def spoiled_gradient_echo(protocol: Protocol, scanner: Scanner) -> Program:
     """Lines inside partitions; the dummies play the first line without listening."""
     p = placed(protocol, scanner)
     limit = limits(scanner, p.directions)
-    plan = timing(p, limit, p.tr, p.flip_angle)
+    plan = timing(p, limit, p.tr)
     order = plane(p, partitions_inside=False)
     events = Events(p.directions)
 
@@ -227,7 +200,8 @@ def spoiled_gradient_echo(protocol: Protocol, scanner: Scanner) -> Program:
         for values in (order.line, order.partition)
     )
     listens = np.arange(len(line)) >= p.dummies
-    table = echoes(events, p, limit, plan, (line, partition), listens, line_labels(order, p.averages, p.dummies))
+    labels = line_labels(order, p.averages, p.dummies)
+    table = echoes(events, p, limit, plan, (line, partition), spoiled_phases(p, len(line)), listens, labels)
 
     described = definitions(
         p,

@@ -36,12 +36,12 @@ def mprage(protocol: Protocol, scanner: Scanner) -> Program:
         )
     n = int(length[0])
     partitions = order.partition[:n]
-    plan = gre.timing(p, limit, p.echo_spacing, p.flip_angle)
+    plan = gre.timing(p, limit, p.echo_spacing)
 
     pulse = replace(inversion(limit), delay=up(limit.rf_dead, limit.rf_raster))
     block = up(pulse.delay + pulse.duration + limit.ringdown, limit.block_raster)
     middle = int(np.flatnonzero(partitions == p.matrix[2] // 2)[0])
-    to_train = (block - pulse.delay - pulse.center) + middle * plan.tr + plan.before  # TI without the wait
+    to_train = (block - pulse.delay - pulse.center) + middle * plan.tr + plan.excitation.center  # TI without the wait
     wait = nearest((p.ti or 0.0) - to_train, limit.block_raster)
     crush = CRUSH * p.matrix[2] / p.fov[2]
     crusher = lobe(crush, gentle(crush, 10e-3, limit), limit)
@@ -67,7 +67,9 @@ def mprage(protocol: Protocol, scanner: Scanner) -> Program:
     labels = gre.line_labels(order, p.averages, p.dummies * n) | {"SEG": np.tile(np.arange(n), len(line))}
     listens = np.arange(len(line) * n) >= p.dummies * n
     pairs = (np.repeat(line, n), np.tile(partitions, len(line)))
-    train = grouped(gre.echoes(events, p, limit, plan, pairs, listens, labels), len(line))
+    train = grouped(
+        gre.echoes(events, p, limit, plan, pairs, gre.spoiled_phases(p, len(listens)), listens, labels), len(line)
+    )
     parts = [repeated(events, len(line), prepare), train]
     if recovery > 0:
         parts.append(repeated(events, len(line), [Block(recovery)]))

@@ -8,7 +8,7 @@ An event is an index or, per repetition, an array of indices; -1 is none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -30,6 +30,7 @@ class Events:
         self.rf: list[RfPulse] = []
         self.gradients: list[Gradient] = []
         self.adc: list[Adc] = []
+        self._known: dict[tuple, int] = {}
         self.column, self.sign, self.rotation = [0, 1, 2], [1.0, 1.0, 1.0], None
         largest = np.argmax(np.abs(rows), axis=1)
         if np.all(np.abs(rows)[np.arange(3), largest] > 1 - 1e-9):
@@ -39,25 +40,35 @@ class Events:
             self.rotation = rows.T  # played = R @ (readout, phase, slice)
 
     def pulse(self, pulse: RfPulse) -> int:
-        self.rf.append(pulse)
-        return len(self.rf) - 1
+        p = pulse
+        key = ("rf", p.waveform.tobytes(), p.delay, p.frequency_offset, round(p.phase_offset, 9), p.use)
+        return self._add(self.rf, pulse, key)
 
     def pulses(self, pulse: RfPulse, phases: NDArray[np.float64]) -> Int:
         """Indices, shaped as `phases`, of the pulse with these phases added (rad): one event per phase."""
-        return self._phased(self.rf, pulse, phases)
+        return self._phased(self.pulse, pulse, phases)
 
     def window(self, adc: Adc) -> int:
-        self.adc.append(adc)
-        return len(self.adc) - 1
+        key = ("adc", adc.n_samples, adc.dwell, adc.delay, adc.frequency_offset, round(adc.phase_offset, 9))
+        return self._add(self.adc, adc, key)
 
     def windows(self, adc: Adc, phases: NDArray[np.float64]) -> Int:
-        return self._phased(self.adc, adc, phases)
+        return self._phased(self.window, adc, phases)
 
     def gradient(self, axis: int, gradient: Gradient) -> int:
+        """Its index; -1 for one that is zero throughout."""
         if not np.any(gradient.waveform):
             return -1
-        self.gradients.append(replace(gradient, waveform=gradient.waveform * self.sign[axis]))
-        return len(self.gradients) - 1
+        played = replace(gradient, waveform=gradient.waveform * self.sign[axis])
+        return self._add(
+            self.gradients, played, ("gradient", played.time.tobytes(), played.waveform.tobytes(), played.delay)
+        )
+
+    def _add(self, pool: list, event: Any, key: tuple) -> int:
+        if key not in self._known:
+            self._known[key] = len(pool)
+            pool.append(event)
+        return self._known[key]
 
     def steps(self, axis: int, shape: Gradient, scale: NDArray[np.float64]) -> Int:
         """Indices, as `scale`, of the shape times each value: one event per distinct value, none for zero."""
@@ -66,12 +77,13 @@ class Events:
         return np.array(made, np.int64)[where.reshape(scale.shape)]
 
     @staticmethod
-    def _phased(pool: list, event: Any, phases: NDArray[np.float64]) -> Int:
+    def _phased(add: Callable[[Any], int], event: Any, phases: NDArray[np.float64]) -> Int:
         turns = np.round(np.mod(np.degrees(phases), 360.0), 6) % 360.0
         values, where = np.unique(turns, return_inverse=True)
-        first = len(pool)
-        pool.extend(replace(event, phase_offset=(event.phase_offset + np.radians(v)) % (2 * np.pi)) for v in values)
-        return first + where.reshape(np.shape(phases))
+        made = [add(replace(event, phase_offset=(event.phase_offset + np.radians(v)) % (2 * np.pi))) for v in values]
+        return (
+            np.array(made, np.int64)[where.reshape(np.shape(phases))] if made else np.zeros(np.shape(phases), np.int64)
+        )
 
 
 @dataclass(frozen=True)
@@ -89,7 +101,7 @@ class Table:
 
     blocks: NDArray[np.int32]  # (n, b, columns)
     durations: NDArray[np.float64]  # (n, b)
-    labels: dict[str, NDArray[np.int32]]  # (n, b)
+    labels: Mapping[str, NDArray[np.int32]]  # (n, b)
 
 
 def repeated(events: Events, n: int, layout: Sequence[Block], labels: Mapping[str, Any] | None = None) -> Table:
