@@ -169,6 +169,7 @@ def _common(image: Image, header: Header | None, findings: list[Finding], name: 
     said.PatientBirthDate = said.PatientSex = ""
     said.PatientPosition = "HFS"
     said.PositionReferenceIndicator = ""
+    said.Laterality = ""  # of a paired body part; which part was scanned is not known here
     said.BurnedInAnnotation, said.LossyImageCompression = "NO", "00"
     if is_simulated:
         said.DerivationDescription = "computed by simulation of an MRI scanner (Lauterbur); no patient was measured"

@@ -40,7 +40,7 @@ def k_space(
     elif has_trajectory.all():
         k = np.zeros((len(heads), n_most, 3), np.float32)
     else:
-        k = _cartesian(heads, mrd, n_samples, directions)
+        k = k_from_counters(heads, mrd, n_samples, directions)
     if not has_trajectory.any():
         return k
 
@@ -82,7 +82,7 @@ def _scale(
     )
 
 
-def _cartesian(
+def k_from_counters(
     heads: acquisition.Heads, mrd: MrdHeader, n_samples: NDArray[np.int32], directions: NDArray[np.float64]
 ) -> NDArray[np.float32]:
     """k from counters: one step per counter is one over the encoded field of view."""
