@@ -15,10 +15,12 @@ from lauterbur.protocol.protocol import Protocol, slice_offsets
 from lauterbur.scanner.machine import Scanner
 from lauterbur.sequence import gre
 from lauterbur.sequence.description import definitions, placed
-from lauterbur.sequence.limits import Limits, lobe, nearest, shortest, up
+from lauterbur.sequence.limits import Limits, gentle, lobe, nearest, shortest, up
 from lauterbur.sequence.limits import limits as machine_limits
 from lauterbur.sequence.sampling import plane
 from lauterbur.sequence.table import Block, Events, Table, after, program, repeated
+
+CRUSH = 8.0  # turns across the slice, after the last echo of a slice
 
 
 def balanced_ssfp(protocol: Protocol, scanner: Scanner) -> Program:
@@ -34,7 +36,7 @@ def balanced_ssfp(protocol: Protocol, scanner: Scanner) -> Program:
         for values in (order.line, order.partition)
     )
     listens = np.arange(len(line)) >= p.dummies
-    phase = np.pi * (np.arange(len(line)) % 2)
+    phase = np.where(np.arange(len(line)) % 2 == 0, 0.0, np.pi)
     labels = gre.line_labels(order, p.averages, p.dummies)
     parts: list[Table] = []
     for i in visits:
@@ -42,6 +44,11 @@ def balanced_ssfp(protocol: Protocol, scanner: Scanner) -> Program:
         mine = labels if p.is_3d else labels | {"SLC": i}
         parts.append(_start(events, p, limit, plan))
         parts.append(gre.echoes(events, p, limit, plan, (line, partition), phase, listens, mine))
+
+        if not p.is_3d:  # or what is left of this slice would be heard under the next
+            spoil = CRUSH / p.fov[2]
+            crusher = lobe(spoil, gentle(spoil, 5e-3, limit), limit)
+            parts.append(repeated(events, 1, [Block(crusher.duration, gradients={2: events.gradient(2, crusher)})]))
 
     described = definitions(
         p,

@@ -13,11 +13,14 @@ from lauterbur.scanner.machine import Scanner
 from lauterbur.sequence.bssfp import balanced_ssfp
 from lauterbur.sequence.gre import spoiled_gradient_echo
 from lauterbur.sequence.mprage import mprage
+from lauterbur.sequence.tse import turbo_spin_echo
 
 BUILDERS: dict[str, Callable[[Protocol, Scanner], Program]] = {
     "GRE": spoiled_gradient_echo,
     "MPRAGE": mprage,
     "BSSFP": balanced_ssfp,
+    "TSE": turbo_spin_echo,
+    "FLAIR": turbo_spin_echo,
 }
 
 
