@@ -9,7 +9,7 @@ slice   /~~\\_\\=/_____________________________/=\\__    slab, refocus with the 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from lauterbur.protocol.protocol import Protocol
 from lauterbur.scanner.machine import Scanner
 from lauterbur.sequence.description import definitions, line_phase, offset, placed
 from lauterbur.sequence.excitation import Excitation, excitation
-from lauterbur.sequence.limits import Limits, gentle, limits, lobe, nearest, shortest, up
+from lauterbur.sequence.limits import Limits, delayed, limits, nearest, scaled, shortest, unit_lobe, up
 from lauterbur.sequence.readout import Readout, readout
 from lauterbur.sequence.sampling import Plane, plane
 from lauterbur.sequence.table import Block, Events, Table, program, repeated
@@ -123,13 +123,11 @@ def echoes(
     pulse, echo = plan.excitation, plan.readout
     n_echoes = len(plan.echoes)
 
-    length = gentle(max(_prephase_areas(p, echo, pulse)), plan.prephase, limit)
     k_line = (line - p.matrix[1] // 2) / p.fov[1]
     k_partition = (partition - p.matrix[2] // 2) / p.fov[2]
-    rest = plan.prephase - length  # lobes right before the readout: flow and off-resonance see less of them
-    unit = replace(lobe(1.0, length, limit), delay=round(rest, 9))
+    unit = delayed(unit_lobe(max(_prephase_areas(p, echo, pulse)), plan.prephase, limit), plan.prephase)
     prephase: dict[int, Any] = {
-        0: events.gradient(0, replace(unit, waveform=unit.waveform * -echo.before)),
+        0: events.gradient(0, scaled(unit, -echo.before)),
         1: events.steps(1, unit, k_line),
         2: events.steps(2, unit, k_partition - pulse.after),
     }
@@ -140,7 +138,7 @@ def echoes(
     moment = -echo.before
     directions = [events.gradient(0, echo.gradient), -1]
     if n_echoes > 1:
-        directions[1] = events.gradient(0, replace(echo.gradient, waveform=-echo.gradient.waveform))
+        directions[1] = events.gradient(0, scaled(echo.gradient, -1.0))
     turned = phase + line_phase(p, line, partition)
     windows = []
     for is_reversed in (False, True)[:n_echoes]:
@@ -153,11 +151,10 @@ def echoes(
         marks = {"ECO": i} | ({"REV": 1} if sign < 0 else {})
         layout.append(Block(block, adc=windows[i % 2], gradients={0: directions[i % 2]}, labels=marks))
 
-    length = gentle(max(_spoil_areas(p, echo, pulse, plan.balanced)), plan.spoil, limit)
-    unit = lobe(1.0, length, limit)
+    unit = unit_lobe(max(_spoil_areas(p, echo, pulse, plan.balanced)), plan.spoil, limit)
     total = 0.0 if plan.balanced else SPOIL * p.matrix[0] / p.fov[0] * (1 if moment >= 0 else -1)
     spoil: dict[int, Any] = {
-        0: events.gradient(0, replace(unit, waveform=unit.waveform * (total - moment))),
+        0: events.gradient(0, scaled(unit, (total - moment))),
         1: events.steps(1, unit, -k_line),
         2: events.steps(2, unit, -k_partition - (pulse.before if plan.balanced else 0.0)),
     }

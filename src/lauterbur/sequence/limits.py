@@ -6,7 +6,7 @@ Logical axes are readout 0, phase 1, slice 2. Gradients are in Hz/m (gamma-bar G
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -128,3 +128,19 @@ def gentle(largest_area: float, available: float, limit: Limits) -> float:
     """s: a length for lobes up to this area: three times the shortest, within what is available."""
     need = shortest(largest_area, limit)
     return max(need, min(available, up(3 * need, limit.raster)))
+
+
+def unit_lobe(largest_area: float, available: float, limit: Limits) -> Gradient:
+    """A gentle lobe of area one that may be scaled up to `largest_area`, 1/m."""
+    size = max(abs(largest_area), 1.0)
+    whole = lobe(size, gentle(size, available, limit), limit)
+    return Gradient(whole.time, whole.waveform / size)
+
+
+def delayed(gradient: Gradient, end: float) -> Gradient:
+    """The gradient ending at `end`, s from block start."""
+    return replace(gradient, delay=round(end - gradient.duration, 9))
+
+
+def scaled(gradient: Gradient, factor: float) -> Gradient:
+    return replace(gradient, waveform=gradient.waveform * factor)

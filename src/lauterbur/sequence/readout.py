@@ -49,8 +49,12 @@ class Readout:
         return Adc(self.n_samples, self.dwell, delay, frequency, phase % (2 * math.pi))
 
 
-def readout(protocol: Protocol, limit: Limits, *, bipolar: bool = False) -> Readout:
-    """For the protocol's matrix and bandwidth; `bipolar` where negative lobes must meet the same grid."""
+def readout(protocol: Protocol, limit: Limits, *, bipolar: bool = False, length: float | None = None) -> Readout:
+    """For the protocol's matrix and bandwidth; `bipolar` where negative lobes must meet the same grid.
+
+    With a `length`, s, the lobe lasts that long and its ramps take what the samples leave; without, it is as short as it
+    goes.
+    """
     n, dwell = _samples(protocol, limit, bipolar)
     fov = protocol.fov[0] * n / protocol.matrix[0]
     amplitude = 1 / (fov * dwell)
@@ -62,6 +66,8 @@ def readout(protocol: Protocol, limit: Limits, *, bipolar: bool = False) -> Read
             f"this machine gives; at most {most:.0f} Hz per pixel is possible"
         )
     rise = ramp(amplitude, limit)
+    if length is not None:
+        rise = max(rise, math.floor((length - up(n * dwell, limit.raster)) / 2 / limit.raster + 1e-6) * limit.raster)
     delay = max(rise, up(limit.adc_dead, 1e-6))
     flat = up(delay - rise + n * dwell, limit.raster)
     gradient = trapezoid(amplitude, rise, flat)

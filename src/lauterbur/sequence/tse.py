@@ -23,7 +23,19 @@ from lauterbur.protocol.protocol import Protocol, slice_offsets
 from lauterbur.scanner.machine import Scanner
 from lauterbur.sequence.description import definitions, line_phase, offset, placed
 from lauterbur.sequence.excitation import Excitation, excitation, selective
-from lauterbur.sequence.limits import Limits, gentle, limits, lobe, nearest, ramp, shortest, up
+from lauterbur.sequence.limits import (
+    Limits,
+    delayed,
+    gentle,
+    limits,
+    lobe,
+    nearest,
+    ramp,
+    scaled,
+    shortest,
+    unit_lobe,
+    up,
+)
 from lauterbur.sequence.pulses import inversion, inversion_bandwidth, sinc
 from lauterbur.sequence.readout import Readout, readout
 from lauterbur.sequence.sampling import phase_lines
@@ -308,22 +320,20 @@ def _echoes(
     echo = plan.readout
     pulse, crush = plan.excitation.gradient, plan.refocus.gradient
     assert pulse is not None and crush is not None
-    length = gentle(max(echo.before, abs(plan.excitation.after)), plan.prephase, limit)
-    unit = lobe(1.0, length, limit)
+    unit = unit_lobe(max(echo.before, abs(plan.excitation.after)), plan.prephase, limit)
     prephase = {
-        0: events.gradient(0, replace(unit, waveform=unit.waveform * echo.before)),
-        2: events.gradient(2, replace(unit, waveform=unit.waveform * -plan.excitation.after)),
+        0: events.gradient(0, scaled(unit, echo.before)),
+        2: events.gradient(2, scaled(unit, -plan.excitation.after)),
     }
     layout = [
         Block(plan.excitation.duration, rf=excite_at, gradients={2: events.gradient(2, pulse)}),
         Block(plan.prephase, gradients=prephase),
     ]
-    step, back = (
-        lobe(1.0, gentle(p.matrix[1] // 2 / p.fov[1], length, limit), limit) for length in (plan.step, plan.back)
-    )
-    step = replace(step, delay=round(plan.step - step.duration, 9))
+    largest = p.matrix[1] // 2 / p.fov[1]
+    step = delayed(unit_lobe(largest, plan.step, limit), plan.step)
+    back = unit_lobe(max(largest, abs(echo.before - echo.after)), plan.back, limit)
     crusher, read = events.gradient(2, crush), events.gradient(0, echo.gradient)
-    rewind = events.gradient(0, replace(back, waveform=back.waveform * (echo.before - echo.after)))
+    rewind = events.gradient(0, scaled(back, echo.before - echo.after))
     adc = echo.adc(offset(p, 0))
     of_slice = {"SLC": np.maximum(visit.slice, 0)} | ({"AVG": visit.average} if p.averages > 1 else {})
     for i in range(plan.n_echoes):
