@@ -35,18 +35,22 @@ Coils = Annotated[int | None, typer.Option(min=1, help="Receive channels after c
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
-@app.callback()
-def top(
-    debug: Annotated[bool, typer.Option("--debug", help="Show where in the code an error arose.")] = False,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
-) -> None:
-    global _is_debugging
-    _is_debugging = debug
-    if version:
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
         from lauterbur import __version__
 
         print(__version__)
         raise typer.Exit()
+
+
+Debug = Annotated[bool, typer.Option("--debug", help="Show where in the code an error arose.")]
+Version = Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)]
+
+
+@app.callback()
+def top(debug: Debug = False, version: Version = False) -> None:
+    global _is_debugging
+    _is_debugging = debug
 
 
 Command = TypeVar("Command", bound=Callable[..., None])
@@ -322,19 +326,16 @@ def _check_engine(engine: str) -> None:
 def _check_file_target(path: Path) -> None:
     from lauterbur.errors import InputError
 
-    try:
-        if path.is_dir():
-            raise InputError(f"{path}: is a folder; give the name of a file")
-        if not path.absolute().parent.is_dir():
-            raise InputError(f"{path}: its folder does not exist")
-    except (OSError, ValueError) as problem:
-        raise InputError(f"{str(path)[:300]!r}: cannot be used as a file ({problem})") from None
+    if "\0" in str(path) or path.is_dir():
+        raise InputError(f"{str(path)[:300]!r}: is not the name of a file")
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"{path}: its folder does not exist")
 
 
-def _console(*, is_error: bool = False) -> Any:
+def _console() -> Any:
     from rich.console import Console
 
-    return Console(stderr=is_error)
+    return Console(width=None if sys.stdout.isatty() else 160)
 
 
 def _table(*columns: str) -> Any:
@@ -342,7 +343,7 @@ def _table(*columns: str) -> Any:
 
     table = Table(box=None, pad_edge=False, header_style="dim", row_styles=[""])
     for name in columns:
-        table.add_column(name, overflow="fold")
+        table.add_column(name, no_wrap=name not in ("", "worst at"))
     return table
 
 

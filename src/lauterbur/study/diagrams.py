@@ -41,6 +41,9 @@ def draw_sequence(figure: FigureBase, program: Program) -> None:
     overview, detail = axes[0::2], axes[1::2]
     _overview(overview, program, edge, *_cycle(program))
     _detail(detail, program, edge, *_repetition(program))
+    largest = max(abs(end) for panel in axes[2:8] for end in panel.get_ylim())
+    for panel in axes[2:8]:
+        panel.set_ylim(-1.05 * largest, 1.05 * largest)
     for column, words in ((overview, "one cycle, by blocks"), (detail, "one excitation")):
         column[0].set_title(words, fontsize=8.5, color="#3b4048", loc="left")
     for panel, label in zip(overview, ("|B1| (uT)", "Gx (mT/m)", "Gy (mT/m)", "Gz (mT/m)", "ADC"), strict=True):
@@ -48,19 +51,29 @@ def draw_sequence(figure: FigureBase, program: Program) -> None:
 
 
 def draw_kspace(figure: FigureBase, k: NDArray[np.floating], n_samples: NDArray[np.integer]) -> None:
-    """Where the samples lie, coloured by order: k (readout, sample, 3) in 1/m."""
-    axes = add_axes(figure, 1, 3)
+    """Where the samples lie, coloured by order, in each plane that they span: k (readout, sample, 3) in 1/m."""
     step = max(1, len(k) * k.shape[1] // MOST_POINTS)
     valid = (np.arange(k.shape[1]) < np.asarray(n_samples)[:, None]).ravel()
     chosen = np.flatnonzero(valid)[::step]
     points = k.reshape(-1, 3)[chosen]
     order = chosen / max(valid.size, 1)
-    for panel, (a, b) in zip(axes, ((0, 1), (1, 2), (0, 2)), strict=True):
-        panel.scatter(points[:, a], points[:, b], c=order, s=0.7, cmap="viridis", linewidths=0, rasterized=True)
+    extent = np.ptp(points, axis=0) if len(points) else np.zeros(3)
+    used = [axis for axis in range(3) if extent[axis] > 1e-3 * max(np.max(extent), 1e-9)] or [0]
+    planes = [(used[i], used[j]) for i in range(len(used)) for j in range(i + 1, len(used))]
+    axes = add_axes(figure, 1, max(len(planes), 1) + 1)
+    for panel, (a, b) in zip(axes, planes, strict=False):
+        panel.scatter(points[:, a], points[:, b], c=order, s=1.2, cmap="viridis", linewidths=0, rasterized=True)
         panel.set_xlabel(f"k{'xyz'[a]} (1/m)")
         panel.set_ylabel(f"k{'xyz'[b]} (1/m)")
-        if np.ptp(points[:, a]) > 0 and np.ptp(points[:, b]) > 0:
-            panel.set_aspect("equal", "datalim")
+        panel.set_aspect("equal", "datalim")
+    in_order = axes[len(planes)]
+    for axis in used:
+        in_order.plot(chosen, points[:, axis], ".", ms=0.8, color=(BLUE, GREEN, ORANGE)[axis], label=f"k{'xyz'[axis]}")
+    in_order.set_xlabel("sample, in order")
+    in_order.set_ylabel("1/m")
+    in_order.legend(frameon=False, markerscale=8, loc="upper right", fontsize=8)
+    for panel in axes[len(planes) + 1 :]:
+        panel.set_axis_off()
     axes[0].set_title("samples in k-space, dark first", fontsize=8.5, color="#3b4048", loc="left")
 
 

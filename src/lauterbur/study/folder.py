@@ -16,13 +16,15 @@ MARK = "summary.json"  # every folder we write holds one, so that we replace onl
 def check_target(folder: str | os.PathLike[str]) -> Path:
     """The folder's path, if it is free, empty, or an earlier one of ours; asked before the work begins."""
     target = Path(folder)
+    if "\0" in str(target):
+        raise InputError(f"{str(target)[:300]!r}: cannot be the name of a folder")
     try:
         if target.is_dir():
             if any(target.iterdir()) and not (target / MARK).is_file():
                 raise InputError(f"{target}: holds other files, which would be lost; choose a new folder")
         elif target.exists():
             raise InputError(f"{target}: is a file; choose a folder")
-    except (OSError, ValueError) as problem:
+    except OSError as problem:
         raise InputError(f"{str(target)[:300]!r}: cannot be used as a folder ({problem})") from None
     return target
 
