@@ -130,12 +130,29 @@ def tissue_index(subject: Subject, name: str) -> int:
 
 
 def tissue_fraction(subject: Subject, name: str) -> NDArray[np.float32]:
-    """(z, y, x): how much of each voxel this tissue fills (points not counted; for air, all that is left)."""
+    """(z, y, x): how much of each voxel this tissue fills as a compartment; for air, all that nothing else fills."""
     index = tissue_index(subject, name)
     total = np.where(subject.labels == index, subject.fraction, np.float32(0)).sum(axis=0, dtype=np.float32)
     if index == 0:
-        total += np.maximum(np.float32(1) - subject.fraction.sum(axis=0, dtype=np.float32), 0)
+        taken = subject.fraction.sum(axis=0, dtype=np.float32) + point_share(subject, subject.points)
+        total += np.maximum(1 - taken, 0).astype(np.float32)
     return total
+
+
+def nearest_voxel(subject: Subject, position: NDArray[np.float64]) -> NDArray[np.int64]:
+    """(n, 3): i_z, i_y, i_x of the voxel each position (n, 3) m lies in; may lie outside the grid."""
+    inverse = np.linalg.inv(subject.affine)
+    return np.floor(position @ inverse[:3, :3].T + inverse[:3, 3] + 0.5).astype(np.int64)[:, ::-1]
+
+
+def point_share(subject: Subject, cloud: PointCloud | None) -> NDArray[np.float64]:
+    """(z, y, x): how much of each voxel of the subject's grid these points fill."""
+    share = np.zeros(subject.labels.shape[1:])
+    if cloud is not None:
+        index = nearest_voxel(subject, cloud.position)
+        inside = np.all((index >= 0) & (index < share.shape), axis=1)
+        np.add.at(share, tuple(index[inside].T), cloud.volume[inside] / voxel_volume(subject))
+    return share
 
 
 def _check(subject: Subject) -> None:

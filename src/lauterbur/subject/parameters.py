@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lauterbur.errors import InputError
-from lauterbur.subject.anatomy import Subject, Tissue, spacing
+from lauterbur.subject.anatomy import Subject, Tissue, nearest_voxel, spacing, voxel_volume
 
 CORRELATION = 0.7  # of log T2 with log T1, and of log water content with log T1: our choice, unconfirmed
 SMOOTH_SHARE = 0.5  # of the variance that is smooth: our choice, unconfirmed
@@ -78,14 +78,8 @@ def point_parameters(subject: Subject, field_strength: float, *, seed: int | Non
     index = nearest_voxel(subject, subject.points.position)
     shape = subject.labels.shape[1:]
     voxel = np.ravel_multi_index(tuple(np.clip(index[:, axis], 0, shape[axis] - 1) for axis in range(3)), shape)
-    fraction = subject.points.volume / abs(np.linalg.det(subject.affine[:3, :3]))
+    fraction = subject.points.volume / voxel_volume(subject)
     return _fill(subject, field_strength, seed, voxel, subject.points.tissue, fraction)
-
-
-def nearest_voxel(subject: Subject, position: NDArray[np.float64]) -> NDArray[np.int64]:
-    """(n, 3): i_z, i_y, i_x of the voxel each position (n, 3) m lies in; may lie outside the grid."""
-    inverse = np.linalg.inv(subject.affine)
-    return np.floor(position @ inverse[:3, :3].T + inverse[:3, 3] + 0.5).astype(np.int64)[:, ::-1]
 
 
 def susceptibility(subject: Subject) -> NDArray[np.float32]:
@@ -98,9 +92,7 @@ def susceptibility(subject: Subject) -> NDArray[np.float32]:
     if subject.points is not None:
         index = nearest_voxel(subject, subject.points.position)
         inside = np.all((index >= 0) & (index < total.shape), axis=1)
-        share = (
-            subject.points.volume / abs(np.linalg.det(subject.affine[:3, :3])) * (table[subject.points.tissue] - air)
-        )
+        share = subject.points.volume / voxel_volume(subject) * (table[subject.points.tissue] - air)
         np.add.at(total, tuple(index[inside].T), share[inside].astype(np.float32))
     return total
 
