@@ -1,0 +1,69 @@
+"""Subjects by name - head, sphere, orientation - and a user's own from a TOML file.
+
+load_subject("head")                         # 1 mm
+load_subject("head", spacing=2 * mm)         # coarser, for quick runs
+load_subject("mine.toml", seed=3)            # labels or parameter maps as NIfTI: see subject/described.py
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from lauterbur.errors import InputError
+from lauterbur.subject.anatomy import Subject
+from lauterbur.subject.described import read_subject
+from lauterbur.subject.head import head
+from lauterbur.subject.parameters import relaxation
+from lauterbur.subject.phantoms import orientation, sphere
+from lauterbur.subject.resample import resample
+from lauterbur.subject.tissues import read_tissues
+
+NAMES = ("head", "sphere", "orientation")
+
+
+def subject_names() -> tuple[str, ...]:
+    return NAMES
+
+
+def load_subject(
+    name_or_path: str | Path,
+    *,
+    field_strength: float = 4.95,
+    seed: int = 0,
+    spacing: float | None = None,
+    tissues: str | Path | None = None,
+) -> Subject:
+    """A subject that can be scanned at field_strength (T; checked now rather than in the middle of a scan).
+
+    seed      whose tissue texture it is: the natural spread within each tissue
+    spacing   m, another isotropic voxel than its own
+    tissues   a tissue table (TOML) in place of the one shipped, for the tissues of the same names
+    """
+    if not (np.isfinite(field_strength) and field_strength > 0):
+        raise InputError(f"a field of {field_strength} T; it must be positive")
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**63:
+        raise InputError(f"a seed of {seed!r}; it must be a whole number from 0")
+    name = str(name_or_path)
+    if name == "head":
+        subject = head(seed=int(seed))
+    elif name in ("sphere", "orientation"):
+        make = sphere if name == "sphere" else orientation
+        subject = make(seed=int(seed)) if spacing is None else make(spacing=spacing, seed=int(seed))
+        spacing = None
+    else:
+        path = Path(name)
+        if "\0" in name or not path.is_file():
+            raise InputError(f"there is no subject {name[:200]!r}; known are {', '.join(NAMES)}, or give a TOML file")
+        subject = read_subject(path, seed=int(seed))
+
+    if tissues is not None:
+        table = read_tissues(tissues)
+        subject = replace(subject, tissues=tuple(table.get(tissue.name, tissue) for tissue in subject.tissues))
+    if not {"t1", "t2", "t2_prime"} <= set(subject.maps):
+        for index in np.unique(subject.labels):
+            if subject.tissues[index].proton_density > 0:
+                relaxation(subject.tissues[index], field_strength)
+    return subject if spacing is None else resample(subject, spacing)
