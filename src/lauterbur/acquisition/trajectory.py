@@ -85,8 +85,9 @@ def trajectory(program: Program) -> Trajectory:
     columns = [Column.GX, Column.GY, Column.GZ, Column.ROTATION, Column.ADC]
     rows = program.blocks[listening][:, columns]
     _, example, kind = np.unique(rows, axis=0, return_index=True, return_inverse=True)
-    members = np.split(np.argsort(kind.reshape(-1), kind="stable"), np.cumsum(np.bincount(kind.reshape(-1)))[:-1])
-    for first, alike in zip(example, members, strict=True):
+    in_order, ends = np.argsort(kind.reshape(-1), kind="stable"), np.cumsum(np.bincount(kind.reshape(-1)))
+    for first, end, n_alike in zip(example, ends, np.bincount(kind.reshape(-1)), strict=True):
+        alike = in_order[end - n_alike : end]
         adc = program.adc[program.blocks[listening[first], Column.ADC]]
         at = sample_times(adc)
         if not len(at):
