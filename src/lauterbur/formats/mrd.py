@@ -16,7 +16,8 @@ from dataclasses import replace
 from lauterbur.formats import mrd_acquisition as acquisition
 from lauterbur.formats.mrd_geometry import centre_samples, completed, k_space, settle_slices_
 from lauterbur.formats.mrd_header import SIMULATED, header_from_xml
-from lauterbur.formats.mrd_table import AcquisitionTable, open_dataset
+from lauterbur.formats.mrd_heap import structure
+from lauterbur.formats.mrd_table import AcquisitionTable
 from lauterbur.formats.mrd_writer import MrdWriter
 from lauterbur.rawdata import RawData
 
@@ -33,15 +34,15 @@ def write_raw(raw: RawData, path: str | os.PathLike[str]) -> None:
 
 def read_raw(path: str | os.PathLike[str], *, in_memory: int = IN_MEMORY) -> RawData:
     """Raw data of any MRD file with one receive array; `in_memory`: bytes beyond which samples are memory-mapped."""
-    with open_dataset(path) as (text, data):
-        mrd = header_from_xml(text, path)
-        table = AcquisitionTable(data, path, is_ours=mrd.is_ours)
-        notes = [*mrd.notes, *table.notes]
-        settle_slices_(table, mrd, notes)
+    file = structure(path)
+    mrd = header_from_xml(file.xml, path)
+    table = AcquisitionTable(file, path, is_ours=mrd.is_ours)
+    notes = [*mrd.notes, *table.notes]
+    settle_slices_(table, mrd, notes)
 
-        samples, stored = table.samples(table.imaging, in_memory)
-        k = k_space(table, mrd, stored, notes)
-        noise, noise_dwell = table.noise()
+    samples, stored = table.samples(table.imaging, in_memory)
+    k = k_space(table, mrd, stored, notes)
+    noise, noise_dwell = table.noise()
 
     heads, n_samples = table.heads[table.imaging], table.n_samples
     centre = centre_samples(heads, k, n_samples, is_ours=mrd.is_ours)

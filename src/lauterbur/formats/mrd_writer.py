@@ -19,7 +19,7 @@ from lauterbur.rawdata import COUNTERS, Header, RawData
 
 _FLOATS = h5py.vlen_dtype(np.dtype("<f4"))
 ROW = np.dtype([("head", acquisition.HEADER), ("traj", _FLOATS), ("data", _FLOATS)])
-_CHUNK = 256  # rows per HDF5 chunk: 95 kB
+_CHUNK = 64  # rows per HDF5 chunk: 24 kB
 _PIECE = 64_000_000  # bytes of samples turned at a time
 _NOISE_SAMPLES = 32768  # per acquisition of the noise scan
 _STRAIGHT = (
