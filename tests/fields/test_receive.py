@@ -5,8 +5,10 @@ import pytest
 from scipy.special import ellipe, ellipk
 
 from lauterbur.errors import InputError
+from lauterbur.fields.coarse import CoarseBody, extended
 from lauterbur.fields.dielectrics import dielectric, dielectric_names
-from lauterbur.fields.receive import CoarseBody, solve_receive
+from lauterbur.fields.noise import noise_resistance
+from lauterbur.fields.receive import receive_maps
 from lauterbur.fields.sampling import axis_weights, is_aligned, sample, sample_lattice
 from lauterbur.fields.wires import magnetic_field, vector_potential
 from lauterbur.scanner.machine import Array, Loop
@@ -72,7 +74,7 @@ def array_around(distance=0.07, resistance=0.0):
 
 
 def test_b1_minus_is_half_of_bx_minus_i_by():
-    maps, _ = solve_receive(body(), array_around(), 200e6)
+    maps = receive_maps(body(), array_around())
     centre = np.array(maps.shape[1:]) // 2
     along_x, along_y = maps[0][tuple(centre)], maps[1][tuple(centre)]
     assert along_x.real > 0 and abs(along_x.imag) < 0.2 * along_x.real  # loop on the left, axis +x: Bx / 2
@@ -80,12 +82,12 @@ def test_b1_minus_is_half_of_bx_minus_i_by():
 
 
 def test_noise_resistance_is_symmetric_positive_and_grows_as_the_squared_frequency():
-    _, low = solve_receive(body(), array_around(), 100e6)
-    _, high = solve_receive(body(), array_around(), 200e6)
-    assert np.allclose(high, high.conj().T)
+    low = noise_resistance(body(), array_around(), 100e6)
+    high = noise_resistance(body(), array_around(), 200e6)
+    assert np.allclose(high, high.T)
     assert np.linalg.eigvalsh(high).min() > 0
     assert np.allclose(high, 4 * low, rtol=1e-5)
-    assert np.allclose(solve_receive(body(sigma=1.2), array_around(), 100e6)[1], 2 * low, rtol=1e-5)
+    assert np.allclose(noise_resistance(body(sigma=1.2), array_around(), 100e6), 2 * low, rtol=1e-5)
 
 
 def ball(radius, step, sigma, centre=(0.0, 0.0, 0.0)):
@@ -108,32 +110,51 @@ def test_a_ball_in_a_uniform_field_loses_what_faraday_says():
     """R = 2 pi sigma w^2 (B/I)^2 a^5 / 15 (Hoult and Lauterbur, J Magn Reson 1979, 34:425), in the middle of a wide loop."""
     radius, sigma, omega = 0.05, 0.7, 2 * np.pi * 100e6
     wide = Array("wide", (ring(2.0, 200),))
-    _, resistance = solve_receive(ball(radius, 4e-3, sigma), wide, 100e6)
+    resistance = noise_resistance(ball(radius, 4e-3, sigma), wide, 100e6)
     field = MU_0 / (2 * 2.0)
-    assert resistance[0, 0].real == pytest.approx(2 * np.pi * sigma * omega**2 * field**2 * radius**5 / 15, rel=0.01)
+    assert resistance[0, 0] == pytest.approx(2 * np.pi * sigma * omega**2 * field**2 * radius**5 / 15, rel=0.03)
+
+
+def test_where_the_ball_lies_in_a_uniform_field_does_not_matter():
+    """Off the loop's axis the vector potential alone would drive a current through the ball; charges hold it back."""
+    wide = Array("wide", (ring(2.0, 200),))
+    middle = noise_resistance(ball(0.05, 5e-3, 0.7), wide, 100e6)[0, 0]
+    aside = noise_resistance(ball(0.05, 5e-3, 0.7, (0.2, 0.1, 0.0)), wide, 100e6)[0, 0]
+    field = magnetic_field(wide.loops[0], np.array([[0.0, 0, 0], [0.2, 0.1, 0]]))[:, 2]
+    assert aside / middle == pytest.approx((field[1] / field[0]) ** 2, rel=0.01)
+
+
+def test_a_cut_neck_goes_on_beyond_its_face():
+    short = body(6)
+    longer = extended(short, ("-z", "+x"), 0.02)
+    assert longer.conductivity.sum() == pytest.approx(short.conductivity.sum() / 36 * 9 * 9 * 6 / 6, rel=1e-6)
+    assert longer.occupied.shape == (13, 10, 13)
+    filled = np.argwhere(longer.occupied > 0)
+    lowest = longer.affine[:3, :3] @ filled.min(axis=0)[::-1] + longer.affine[:3, 3]
+    assert lowest == pytest.approx(short.affine[:3, 3] + 2 * 8e-3 - [0, 0, 3 * 8e-3])
 
 
 def test_a_ball_under_a_surface_loop_loses_what_the_elliptic_integrals_say():
     """R = w^2 sigma integral A_phi^2 dV around the common axis, A_phi by quadrature of Jackson's form: no charges gather."""
     radius, sigma, a, height, omega = 0.08, 0.65, 0.04, 0.09, 2 * np.pi * 210e6
-    _, resistance = solve_receive(ball(radius, 4e-3, sigma), Array("one", (ring(a, 240, (0, 0, height)),)), 210e6)
+    resistance = noise_resistance(ball(radius, 4e-3, sigma), Array("one", (ring(a, 240, (0, 0, height)),)), 210e6)
     rho, z = np.meshgrid((np.arange(400) + 0.5) / 400 * radius, ((np.arange(800) + 0.5) / 400 - 1) * radius)
     k2 = 4 * a * rho / ((a + rho) ** 2 + (z - height) ** 2)
     potential = MU_0 / np.pi * np.sqrt(a / (rho * k2)) * ((1 - k2 / 2) * ellipk(k2) - ellipe(k2))
     cell = radius / 400
     expected = omega**2 * sigma * (2 * np.pi * rho * potential**2 * (rho**2 + z**2 < radius**2)).sum() * cell**2
-    assert resistance[0, 0].real == pytest.approx(expected, rel=0.02)
+    assert resistance[0, 0] == pytest.approx(expected, rel=0.03)
 
 
 def test_a_loops_own_loss_stands_on_the_diagonal():
-    _, lossless = solve_receive(body(), array_around(), 200e6)
-    _, lossy = solve_receive(body(), array_around(resistance=0.7), 200e6)
+    lossless = noise_resistance(body(), array_around(), 200e6)
+    lossy = noise_resistance(body(), array_around(resistance=0.7), 200e6)
     assert np.allclose(lossy - lossless, 0.7 * np.eye(3))
 
 
 def test_mirrored_loops_hear_mirrored_noise():
-    _, resistance = solve_receive(body(), array_around(), 200e6)
-    assert resistance[0, 0].real == pytest.approx(resistance[2, 2].real, rel=1e-5)
+    resistance = noise_resistance(body(), array_around(), 200e6)
+    assert resistance[0, 0] == pytest.approx(resistance[2, 2], rel=1e-5)
 
 
 def test_a_cubic_map_is_read_exactly_on_a_lattice_and_anywhere():

@@ -1,5 +1,7 @@
 """The first form of the fields, on small subjects around which the shipped arrays are placed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -35,6 +37,12 @@ def ellipsoid(semi_axes, step=4e-3, centre=(0.0, 0.0, 0.0), name="ellipsoid"):
 HEAD = (0.075, 0.095, 0.11)
 
 
+def with_few_loops(name="5T"):
+    """The scanner with three loops of its head array, where receive does not matter."""
+    scanner = load_scanner(name)
+    return replace(scanner, receive=(replace(scanner.receive[0], loops=scanner.receive[0].loops[:3]),))
+
+
 def test_a_head_gets_forty_eight_maps_and_their_noise():
     subject = ellipsoid(HEAD)
     fields = lb.solve_fields(load_scanner("5T"), subject)
@@ -57,7 +65,7 @@ def test_channels_at_peak_power_reach_the_peak_b1_together():
 
 
 def test_maps_follow_the_subject_when_it_moves():
-    scanner, away = load_scanner("5T"), np.array([0.01, -0.02, 0.03])
+    scanner, away = with_few_loops(), np.array([0.01, -0.02, 0.03])
     here, there = ellipsoid(HEAD, 8e-3), ellipsoid(HEAD, 8e-3, away)
     first, second = lb.solve_fields(scanner, here), lb.solve_fields(scanner, there)
     assert np.allclose(first.b1_minus, second.b1_minus, rtol=1e-4, atol=1e-12)
@@ -65,7 +73,7 @@ def test_maps_follow_the_subject_when_it_moves():
 
 
 def test_a_sphere_needs_no_shim():
-    fields = lb.solve_fields(load_scanner("5T"), ellipsoid((0.08, 0.08, 0.08)), shim_order=0)
+    fields = lb.solve_fields(with_few_loops(), ellipsoid((0.08, 0.08, 0.08)), shim_order=0)
     inside = ellipsoid((0.06, 0.06, 0.06)).labels[0].sum()
     values = np.sort(np.abs(fields.off_resonance[ellipsoid((0.08, 0.08, 0.08)).labels[0] > 0]))
     assert values[:inside].max() < 0.1 * 9.4 * 210.76  # jagged 4 mm voxels; the middle feels nothing of 9.4 ppm
@@ -76,8 +84,7 @@ def test_the_shim_makes_the_field_more_uniform():
     subject = ellipsoid((0.07, 0.095, 0.06), 6e-3)
     inside = subject.labels[0] > 0
     spread = [
-        lb.solve_fields(load_scanner("5T"), subject, shim_order=order).off_resonance[inside].std()
-        for order in (0, 1, 2)
+        lb.solve_fields(with_few_loops(), subject, shim_order=order).off_resonance[inside].std() for order in (0, 1, 2)
     ]
     assert spread[0] >= spread[1] >= spread[2]
 
@@ -88,7 +95,7 @@ def test_a_subjects_own_field_map_stays_as_it_is():
     brought = Subject(
         "own", subject.labels, subject.fraction, subject.affine, subject.tissues, maps={"off_resonance": own}
     )
-    assert np.array_equal(lb.solve_fields(load_scanner("5T"), brought).off_resonance, own)
+    assert np.array_equal(lb.solve_fields(with_few_loops(), brought).off_resonance, own)
 
 
 def test_a_trunk_gets_the_flexible_array_drawn_around_it():

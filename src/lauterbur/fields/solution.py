@@ -12,15 +12,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lauterbur.fields.coarse import CoarseBody, body_volume, coarse_body, extended
 from lauterbur.fields.maps import FieldMaps
+from lauterbur.fields.noise import noise_resistance
 from lauterbur.fields.placement import place
-from lauterbur.fields.receive import CoarseBody, coarse_body, solve_receive
+from lauterbur.fields.receive import receive_maps
 from lauterbur.fields.susceptibility import adjusted, dipole_field
 from lauterbur.scanner.machine import Array, Scanner, Transmit
 from lauterbur.subject.anatomy import Subject
 from lauterbur.subject.parameters import susceptibility
 
 RECEIVE_STEP = 4e-3  # m, of the grid of receive maps: they vary over centimetres
+NOISE_CELLS = 10_000  # of the body, for its noise: 8 mm in a head
+BEYOND = 0.1  # m of neck that still makes noise where a head was cut
 BRAIN = ("Brain", "Cerebellum")  # how the dielectric names of tissues begin that an operator lays the shim volume on
 
 
@@ -39,7 +43,10 @@ def solve_fields(
     """
     body = coarse_body(subject, scanner.larmor_frequency, RECEIVE_STEP)
     placement = place(scanner, surface(body), array)
-    b1_minus, resistance = solve_receive(body, placement.array, scanner.larmor_frequency)
+    b1_minus = receive_maps(body, placement.array)
+    noise_step = (body_volume(subject) / NOISE_CELLS) ** (1 / 3)
+    lossy = extended(coarse_body(subject, scanner.larmor_frequency, noise_step), subject.continues, BEYOND)
+    resistance = noise_resistance(lossy, placement.array, scanner.larmor_frequency)
     shape = subject.labels.shape[1:]
 
     if "off_resonance" in subject.maps:
@@ -59,19 +66,20 @@ def solve_fields(
         off_resonance=off_resonance,
         b1_plus=np.broadcast_to(np.complex64(uniform_transmit(scanner.transmit)), (scanner.transmit.channels, *shape)),
         b1_minus=b1_minus,
-        noise_resistance=resistance,
+        noise_resistance=resistance.astype(np.complex128),
         receive_affine=body.affine,
         provenance={
             "static": static,
             "transmit": "uniform: all channels together reach peak_b1 at peak_power",
             "receive": "quasi-static loops (Biot-Savart), perfect preamplifier decoupling",
-            "noise": "body loss from the vector potential alone (upper bound) and unloaded coil loss",
+            "noise": "quasi-static conduction in the body, and the loops' own loss",
             "array": placement.array.name,
             "channels": len(placement.array.loops),
             "array_origin": placement.origin,
             "array_stretch": placement.stretch,
             "nearest_conductor": placement.distance,
             "receive_step": RECEIVE_STEP,
+            "noise_step": noise_step,
         },
     )
 

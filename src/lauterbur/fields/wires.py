@@ -10,8 +10,6 @@ Distances below the wire's radius are taken as the radius, so that nothing is in
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -22,56 +20,54 @@ from lauterbur.units import MU_0
 
 def magnetic_field(loop: Loop, points: NDArray[np.float64], radius: float = 1e-3) -> NDArray[np.float64]:
     """T/A, (n, 3), at points (n, 3) in m."""
-    return _fields(loop.points, np.ascontiguousarray(points, np.float64), radius)[0]
+    return _magnetic_field(loop.points, np.ascontiguousarray(points, np.float64), radius)
 
 
 def vector_potential(loop: Loop, points: NDArray[np.float64], radius: float = 1e-3) -> NDArray[np.float64]:
     """T m/A, (n, 3), at points (n, 3) in m; of zero divergence."""
-    return _fields(loop.points, np.ascontiguousarray(points, np.float64), radius)[1]
-
-
-def both_fields(
-    loops: Sequence[Loop], points: NDArray[np.float64], radius: float
-) -> tuple[NDArray[np.complex64], NDArray[np.float32]]:
-    """b1_minus = (Bx - i By)/2, T/A, (loop, n), and the vector potential, T m/A, (loop, n, 3), of each loop."""
-    b1_minus = np.empty((len(loops), len(points)), np.complex64)
-    potential = np.empty((len(loops), len(points), 3), np.float32)
-    for i_loop, loop in enumerate(loops):
-        b, a = _fields(loop.points, points, radius)
-        b1_minus[i_loop] = (b[:, 0] - 1j * b[:, 1]) / 2
-        potential[i_loop] = a
-    return b1_minus, potential
+    return _vector_potential(loop.points, np.ascontiguousarray(points, np.float64), radius)
 
 
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "arcp", "nsz"})
-def _fields(corners, points, radius):  # type: ignore[no-untyped-def]
-    n, m = len(points), len(corners)
-    b = np.zeros((n, 3))
-    a = np.zeros((n, 3))
-    for j in range(n):
-        for i in range(m):
-            ax, ay, az = corners[i, 0], corners[i, 1], corners[i, 2]
-            k = i + 1 if i + 1 < m else 0
-            ux, uy, uz = corners[k, 0] - ax, corners[k, 1] - ay, corners[k, 2] - az
-            length = np.sqrt(ux * ux + uy * uy + uz * uz)
-            if length == 0.0:
-                continue
-            px, py, pz = points[j, 0] - ax, points[j, 1] - ay, points[j, 2] - az
-            qx, qy, qz = px - ux, py - uy, pz - uz
-            p = np.sqrt(px * px + py * py + pz * pz)
+def _magnetic_field(corners, points, radius):  # type: ignore[no-untyped-def]
+    b = np.zeros((len(points), 3))
+    for j in range(len(points)):
+        x, y, z = points[j]
+        px, py, pz = x - corners[-1, 0], y - corners[-1, 1], z - corners[-1, 2]
+        p = np.sqrt(px * px + py * py + pz * pz)
+        for i in range(len(corners)):  # from the last corner to the first, and so on around
+            qx, qy, qz = x - corners[i, 0], y - corners[i, 1], z - corners[i, 2]
             q = np.sqrt(qx * qx + qy * qy + qz * qz)
-            cx, cy, cz = py * qz - pz * qy, pz * qx - px * qz, px * qy - py * qx
+            square = (px - qx) ** 2 + (py - qy) ** 2 + (pz - qz) ** 2
             # with d the distance from the line, p q + p.q = L^2 d^2 / (p q - p.q): about L^2 d^2 / (2 p q) beside the wire
             product = max(p * q, radius * radius)
-            below = max(p * q + px * qx + py * qy + pz * qz, length * length * radius * radius / (2 * product))
-            factor = (p + q) / (product * below)
-            b[j, 0] += factor * cx
-            b[j, 1] += factor * cy
-            b[j, 2] += factor * cz
-            total = max(p + q, np.sqrt(length * length + 4 * radius * radius))
-            weight = np.log((total + length) / (total - length)) / length
-            a[j, 0] += weight * ux
-            a[j, 1] += weight * uy
-            a[j, 2] += weight * uz
-    scale = MU_0 / (4 * np.pi)
-    return b * scale, a * scale
+            below = max(p * q + px * qx + py * qy + pz * qz, square * radius * radius / (2 * product))
+            factor = (p + q) / (product * below) if square > 0 else 0.0
+            b[j, 0] += factor * (py * qz - pz * qy)
+            b[j, 1] += factor * (pz * qx - px * qz)
+            b[j, 2] += factor * (px * qy - py * qx)
+            px, py, pz, p = qx, qy, qz, q
+    return b * (MU_0 / (4 * np.pi))
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "arcp", "nsz"})
+def _vector_potential(corners, points, radius):  # type: ignore[no-untyped-def]
+    m = len(corners)
+    edge = np.empty((m, 3))
+    length = np.empty(m)
+    for i in range(m):
+        edge[i] = corners[i] - corners[i - 1]
+        length[i] = np.sqrt((edge[i] ** 2).sum())
+    a = np.zeros((len(points), 3))
+    for j in range(len(points)):
+        x, y, z = points[j]
+        p = np.sqrt((x - corners[-1, 0]) ** 2 + (y - corners[-1, 1]) ** 2 + (z - corners[-1, 2]) ** 2)
+        for i in range(m):
+            q = np.sqrt((x - corners[i, 0]) ** 2 + (y - corners[i, 1]) ** 2 + (z - corners[i, 2]) ** 2)
+            if length[i] > 0:
+                total = max(p + q, np.sqrt(length[i] ** 2 + 4 * radius * radius))
+                weight = np.log((total + length[i]) / (total - length[i])) / length[i]
+                for axis in range(3):
+                    a[j, axis] += weight * edge[i, axis]
+            p = q
+    return a * (MU_0 / (4 * np.pi))
