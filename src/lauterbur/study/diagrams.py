@@ -44,7 +44,7 @@ def draw_sequence(figure: FigureBase, program: Program) -> None:
     largest = max(abs(end) for panel in axes[2:8] for end in panel.get_ylim())
     for panel in axes[2:8]:
         panel.set_ylim(-1.05 * largest, 1.05 * largest)
-    for column, words in ((overview, "one cycle, by blocks"), (detail, "one excitation")):
+    for column, words in ((overview, "one cycle"), (detail, "one excitation")):
         column[0].set_title(words, fontsize=8.5, color="#3b4048", loc="left")
     for panel, label in zip(overview, ("|B1| (uT)", "Gx (mT/m)", "Gy (mT/m)", "Gz (mT/m)", "ADC"), strict=True):
         panel.set_ylabel(label)
@@ -52,9 +52,10 @@ def draw_sequence(figure: FigureBase, program: Program) -> None:
 
 def draw_kspace(figure: FigureBase, k: NDArray[np.floating], n_samples: NDArray[np.integer]) -> None:
     """Where the samples lie, coloured by order, in each plane that they span: k (readout, sample, 3) in 1/m."""
-    step = max(1, len(k) * k.shape[1] // MOST_POINTS)
     valid = (np.arange(k.shape[1]) < np.asarray(n_samples)[:, None]).ravel()
-    chosen = np.flatnonzero(valid)[::step]
+    chosen = np.flatnonzero(valid)
+    if len(chosen) > MOST_POINTS:  # at random, since a stride draws patterns of its own
+        chosen = np.sort(np.random.default_rng(0).choice(chosen, MOST_POINTS, replace=False))
     points = k.reshape(-1, 3)[chosen]
     order = chosen / max(valid.size, 1)
     extent = np.ptp(points, axis=0) if len(points) else np.zeros(3)
@@ -62,19 +63,28 @@ def draw_kspace(figure: FigureBase, k: NDArray[np.floating], n_samples: NDArray[
     planes = [(used[i], used[j]) for i in range(len(used)) for j in range(i + 1, len(used))]
     axes = add_axes(figure, 1, max(len(planes), 1) + 1)
     for panel, (a, b) in zip(axes, planes, strict=False):
-        panel.scatter(points[:, a], points[:, b], c=order, s=1.2, cmap="viridis", linewidths=0, rasterized=True)
+        panel.scatter(points[:, a], points[:, b], c=order, s=1.0, cmap="viridis", linewidths=0, rasterized=True)
         panel.set_xlabel(f"k{'xyz'[a]} (1/m)")
         panel.set_ylabel(f"k{'xyz'[b]} (1/m)")
-        panel.set_aspect("equal", "datalim")
-    in_order = axes[len(planes)]
-    for axis in used:
-        in_order.plot(chosen, points[:, axis], ".", ms=0.8, color=(BLUE, GREEN, ORANGE)[axis], label=f"k{'xyz'[axis]}")
-    in_order.set_xlabel("sample, in order")
-    in_order.set_ylabel("1/m")
-    in_order.legend(frameon=False, markerscale=8, loc="upper right", fontsize=8)
+        panel.set_aspect("equal", "box")
+    _draw_order(axes[len(planes)], k, chosen, used)
     for panel in axes[len(planes) + 1 :]:
         panel.set_axis_off()
     axes[0].set_title("samples in k-space, dark first", fontsize=8.5, color="#3b4048", loc="left")
+
+
+def _draw_order(panel: Axes, k: NDArray[np.floating], chosen: NDArray[np.intp], used: list[int]) -> None:
+    """Where each readout begins, in order; where there are few readouts, every sample."""
+    if len(k) >= 8:
+        where = np.unique(np.linspace(0, len(k) - 1, min(len(k), 6000)).astype(int))
+        values, words = k[where, 0], "readout"
+    else:
+        where, values, words = chosen, k.reshape(-1, 3)[chosen], "sample"
+    for axis in used:
+        panel.plot(where, values[:, axis], ".", ms=1.0, color=(BLUE, GREEN, ORANGE)[axis], label=f"k{'xyz'[axis]}")
+    panel.set_xlabel(f"{words}, in order")
+    panel.set_ylabel("1/m" if words == "sample" else "first sample (1/m)")
+    panel.legend(frameon=False, markerscale=8, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, fontsize=8)
 
 
 def draw_raw(figure: FigureBase, raw: RawData) -> None:
@@ -134,29 +144,39 @@ def _cycle(program: Program) -> tuple[int, int]:
     uses = np.array([p.use in ("inversion", "preparation", "saturation") for p in program.rf] + [False])
     prepares = np.flatnonzero(uses[program.blocks[:, Column.RF]])
     excites = _excitations(program)
-    if len(prepares) > 1:
-        gaps = np.diff(prepares)
-        i = int(np.argmax(gaps))
-        return int(prepares[i]), int(prepares[i + 1])
+    listens = adc_blocks(program)
+    if len(prepares) > 1 and len(listens):
+        i = int(np.searchsorted(prepares, listens[len(listens) // 2], side="right"))
+        if 0 < i < len(prepares):
+            return int(prepares[i - 1]), int(prepares[i])
     if len(excites) > 5:
         return int(excites[0]), int(excites[5])
     return 0, program.n_blocks
 
 
 def _overview(axes: list[Axes], program: Program, edge: NDArray, first: int, last: int) -> None:
-    time = edge[first : last + 1] - edge[first]
-    unit, name = (1e3, "ms") if time[-1] < 1 else (1.0, "s")
-    rows = program.blocks[first:last]
-    peak = np.array([np.max(np.abs(p.waveform), initial=0.0) for p in program.rf] + [0.0]) / GAMMA_BAR * 1e6
-    values = [peak[rows[:, Column.RF]]]
-    extreme = np.array(
-        [g.waveform[np.argmax(np.abs(g.waveform))] if len(g.waveform) else 0.0 for g in program.gradients] + [0.0]
-    )
-    values += [extreme[rows[:, column]] / GAMMA_BAR * 1e3 for column in (Column.GX, Column.GY, Column.GZ)]
-    values.append((rows[:, Column.ADC] >= 0).astype(float))
-    for panel, value, colour in zip(axes, values, (RED, BLUE, GREEN, ORANGE, GREY), strict=True):
-        panel.stairs(value, time * unit, fill=True, color=colour, linewidth=0)
+    begin, rows = edge[first:last] - edge[first], program.blocks[first:last]
+    length = edge[last] - edge[first]
+    unit, name = (1e3, "ms") if length < 1 else (1.0, "s")
+    peak = [np.max(np.abs(p.waveform), initial=0.0) / GAMMA_BAR * 1e6 for p in program.rf]
+    strongest = [
+        g.waveform[np.argmax(np.abs(g.waveform))] / GAMMA_BAR * 1e3 if len(g.waveform) else 0.0
+        for g in program.gradients
+    ]
+    rf = np.array([(p.delay, p.delay + p.duration, v) for p, v in zip(program.rf, peak, strict=True)])
+    gradient = np.array([(g.delay, g.delay + g.duration, v) for g, v in zip(program.gradients, strongest, strict=True)])
+    adc = np.array([(a.delay, a.delay + a.n_samples * a.dwell, 1.0) for a in program.adc])
+    events = (rf, gradient, gradient, gradient, adc)
+    for panel, column, table, colour in zip(axes, Column, events, (RED, BLUE, GREEN, ORANGE, GREY), strict=False):
+        played = rows[:, column] >= 0
+        start, end, value = table.reshape(-1, 3)[rows[played, column]].T
+        edges = np.concatenate(([0.0], np.column_stack((begin[played] + start, begin[played] + end)).ravel(), [length]))
+        steps = np.concatenate(([0.0], np.column_stack((value, np.zeros(len(value)))).ravel()))
+        panel.stairs(
+            steps, np.maximum.accumulate(edges) * unit, fill=True, color=colour, linewidth=0.6, antialiased=False
+        )
         panel.axhline(0, color=GREY, linewidth=0.4)
+    axes[-1].set_ylim(0, 1.05)
     axes[-1].set_yticks([])
     axes[-1].set_xlabel(f"time ({name})")
 
