@@ -216,6 +216,8 @@ def gradient_points(program: Program, block: int) -> tuple[Float, Float]:
         return np.array([0.0, length]), np.zeros((2, 3))
     marks = np.concatenate([g.delay + g.time for g in used] + [[0.0, length]])
     unique = np.unique(np.round(marks, 12))
+    if len(unique) == 1:  # a block without duration plays nothing
+        return np.array([0.0, length]), np.zeros((2, 3))
     time = np.repeat(unique, 2)  # just before and just after each mark, so that jumps survive
     values = np.zeros((len(time), 3))
     for axis, gradient in enumerate(axes):
@@ -247,7 +249,8 @@ def program_hash(program: Program) -> str:
 
     def add(*arrays: Any) -> None:
         for array in arrays:
-            digest.update(np.ascontiguousarray(array).tobytes() if not isinstance(array, str) else array.encode())
+            # + 0 makes negative zeros positive ones
+            digest.update(np.ascontiguousarray(array + 0).tobytes() if not isinstance(array, str) else array.encode())
 
     add(
         np.asarray(program.blocks, np.int32),

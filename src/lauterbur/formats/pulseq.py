@@ -176,8 +176,7 @@ def _signature_notes(section: Section | None, data: bytes) -> list[str]:
     words = dict(line.split(None, 1) for _, line in _lines(section) if len(line.split()) == 2)
     if words.get(b"Type", b"").lower() != b"md5":
         return ["the signature's type is not md5: not verified"]
-    start = max(m.start() for m in re.finditer(rb"^[ \t]*\[SIGNATURE\]", data, re.MULTILINE | re.IGNORECASE))
-    body = data[:start]
+    body = data[: section.header_at]
     trimmed = body[:-2] if body.endswith(b"\r\n") else body[:-1]
     hashes = {hashlib.md5(text, usedforsecurity=False).hexdigest() for text in (body, trimmed, body[:-1])}
     if words.get(b"Hash", b"").decode("latin-1").lower() in hashes:

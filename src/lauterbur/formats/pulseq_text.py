@@ -31,6 +31,7 @@ class Section:
     name: str  # as a person would look for it: "[RF]", "extension LABELSET"
     text: bytes  # without its header line
     first_line: int  # number of the line on which `text` begins, from 1
+    header_at: int = 0  # byte of the file at which its header line begins
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def sections(path: str, data: bytes) -> dict[str, Section]:
         name = header.group(1).decode().upper()
         end = headers[i + 1].start() if i + 1 < len(headers) else len(data)
         line, counted = line + data.count(b"\n", counted, header.end()), header.end()
-        section = Section(path, f"[{name}]", data[header.end() : end], line)
+        section = Section(path, f"[{name}]", data[header.end() : end], line, header.start())
         if name in found:
             raise malformed(section, line, f"section [{name}] appears twice; expected once")
         found[name] = section

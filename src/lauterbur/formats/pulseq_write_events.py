@@ -57,12 +57,17 @@ class ShapeLibrary:
 
 def check_portable(program: Program, version: Version) -> None:
     """Refuse what this version of the format cannot say, by name, and what no version can."""
-    for i, gradient in enumerate(program.gradients):
-        if not (np.all(np.isfinite(gradient.waveform)) and np.all(np.isfinite(gradient.time))):
-            raise InputError(f"gradient {i + 1} is not finite and cannot be written")
-    for i, pulse in enumerate(program.rf):
-        if not (np.all(np.isfinite(pulse.waveform)) and np.all(np.isfinite(pulse.time))):
-            raise InputError(f"RF pulse {i + 1} is not finite and cannot be written")
+    kinds: tuple[tuple[str, tuple[RfPulse | Gradient, ...]], ...] = (
+        ("gradient", program.gradients),
+        ("RF pulse", program.rf),
+    )
+    for what, events in kinds:
+        finite: set[int] = set()
+        for i, event in enumerate(events, 1):
+            for array in (event.waveform, event.time):
+                if id(array) not in finite and not np.all(np.isfinite(array)):
+                    raise InputError(f"{what} {i} is not finite and cannot be written")
+                finite.add(id(array))
     if version >= (1, 5, 0):
         return
     features = {

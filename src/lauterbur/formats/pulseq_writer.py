@@ -40,6 +40,7 @@ def write_program(program: Program, path: str | os.PathLike[str], *, version: st
     if uses and target == (1, 5, 0):
         target = (1, 5, 1)
 
+    _check_durations(program)
     shapes = ShapeLibrary()
     rf, gradients = rf_lines(program, target, shapes), gradient_lines(program, target, shapes)
     adc = adc_lines(program, target, shapes)
@@ -67,10 +68,29 @@ def block_raster(program: Program) -> tuple[float, NDArray[np.int64]]:
     """The block raster in s - the program's own, or the coarsest finer one that all durations fit - and the steps."""
     for raster in (program.rasters.block, 10e-6, 1e-6, 0.1e-6, 10e-9, 1e-9):
         steps: Float = np.round(program.durations / raster)
-        if np.all(np.abs(program.durations - steps * raster) < 0.5e-9):
+        if np.all(np.abs(program.durations - steps * raster) < 1e-12):
             return raster, steps.astype(np.int64)
     i = int(np.argmax(np.abs(program.durations * 1e9 - np.round(program.durations * 1e9))))
     raise InputError(f"block {i + 1} lasts {program.durations[i]!r} s; Pulseq durations are multiples of at least 1 ns")
+
+
+def _check_durations(program: Program) -> None:
+    """Every event must end within its block, or no reader would take the file."""
+    ends = np.zeros(program.n_blocks)
+    gradients = [g.delay + g.duration for g in program.gradients]
+    for column, lengths in (
+        (Column.RF, [p.delay + p.duration for p in program.rf]),
+        (Column.GX, gradients),
+        (Column.GY, gradients),
+        (Column.GZ, gradients),
+        (Column.ADC, [a.delay + a.n_samples * a.dwell for a in program.adc]),
+    ):
+        ends = np.maximum(ends, np.array([*lengths, 0.0])[program.blocks[:, column]])
+    over = np.flatnonzero(~(ends <= program.durations + 1e-9))
+    if len(over):
+        i = over[0]
+        problem = f"block {i + 1} lasts {program.durations[i] * 1e6:g} us, its events {ends[i] * 1e6:g} us"
+        raise InputError(f"{problem}; make the block as long as its events")
 
 
 def _definition_lines(program: Program, raster: float, required: list[str]) -> str:
