@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lauterbur.acquisition.trajectory import flip_angle, pulse_use
-from lauterbur.program import Column, Float, Program, RfPulse, adc_blocks, block_starts, gradient_points, rf_steps
+from lauterbur.program import Column, Float, Program, RfPulse, adc_blocks, block_starts, rf_steps
 
 _INVERTS = np.deg2rad(150)  # less is a saturation
 _WIDEST = 0.5  # m: a "slice" thicker than this selects nothing
@@ -79,9 +79,13 @@ def _center(program: Program, block: int) -> float:
 
 def _selection(program: Program, block: int, pulse: RfPulse, larmor_frequency: float) -> tuple[Float, Float, float]:
     """Unit normal, centre (m) and thickness (m) of what a pulse selects: gamma-bar G.r = frequency offset."""
-    time, gradient = gradient_points(program, block)
-    middle = pulse.delay + pulse.center
-    g = np.array([np.interp(middle, time, gradient[:, axis]) for axis in range(3)])
+    g = np.zeros(3)
+    for axis, i in enumerate(program.blocks[block, Column.GX : Column.GZ + 1]):
+        if i >= 0 and len(program.gradients[i].time):
+            own, middle = program.gradients[i], pulse.delay + pulse.center
+            g[axis] = np.interp(middle - own.delay, own.time, own.waveform, left=0.0, right=0.0)
+    turn = program.blocks[block, Column.ROTATION]
+    g = program.rotations[turn] @ g if turn >= 0 else g
     strength = float(np.linalg.norm(g))
     if not strength > 0:
         return np.zeros(3), np.zeros(3), np.nan

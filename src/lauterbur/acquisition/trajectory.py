@@ -82,20 +82,18 @@ def trajectory(program: Program) -> Trajectory:
     k = np.zeros((len(listening), width, 3), np.float32)
     time, dwell, te = (np.zeros(len(listening)) for _ in range(3))
     center = np.zeros(len(listening), np.int32)
-    columns = [Column.GX, Column.GY, Column.GZ, Column.ROTATION, Column.ADC]
-    rows = program.blocks[listening][:, columns]
-    _, example, kind = np.unique(rows, axis=0, return_index=True, return_inverse=True)
-    in_order, ends = np.argsort(kind.reshape(-1), kind="stable"), np.cumsum(np.bincount(kind.reshape(-1)))
-    for first, end, n_alike in zip(example, ends, np.bincount(kind.reshape(-1)), strict=True):
-        alike = in_order[end - n_alike : end]
-        adc = program.adc[program.blocks[listening[first], Column.ADC]]
-        at = sample_times(adc)
+    gradients = program.blocks[listening][:, [Column.GX, Column.GY, Column.GZ, Column.ROTATION]]
+    i_adc = program.blocks[listening, Column.ADC]
+    for i in np.unique(i_adc):
+        adc, at = program.adc[i], sample_times(program.adc[i])
         if not len(at):
             continue
-        shape = played_in(int(listening[first]), at)
-        for some in np.array_split(alike, max(1, len(alike) * len(at) // 1_000_000)):
+        rows = np.flatnonzero(i_adc == i)
+        for some in np.array_split(rows, len(rows) * len(at) // 1_000_000 + 1):
             block = listening[some]
-            played = shape + (offset[block] + before[block])[:, None, :]
+            _, example, kind = np.unique(gradients[some], axis=0, return_index=True, return_inverse=True)
+            shapes = np.array([played_in(int(b), at) for b in block[example]])
+            played = shapes[kind.reshape(-1)] + (offset[block] + before[block])[:, None, :]
             k[some, : len(at)] = played
             center[some] = _nearest_to_zero(played)
             time[some] = starts[block] + at[0]

@@ -22,7 +22,7 @@ from lauterbur.acquisition.twin.spins import Lattice, Spins
 Float = NDArray[np.float64]
 PHASE_TOLERANCE = 2e-4  # turns: how far a k-space point may lie from the separable grid, times the object's half width
 NUFFT_TOLERANCE = 1e-5
-DIRECT_LIMIT = 3e8  # spins times points
+DIRECT_LIMIT = 3e7  # spins times points
 
 
 def find_lattice(spins: Spins) -> Lattice | None:
@@ -287,12 +287,26 @@ class Direct:
 
 def encoder(place: Place, k: Float, center: Float | None = None) -> Separable | Nufft | Direct:
     """k: 1/m, (readout, sample, 3). `center` (3,): where in k the boxes' own dephasing is already in the values."""
-    if len(place.position) * k.shape[0] * k.shape[1] <= DIRECT_LIMIT / 10:
-        return Direct(place, k, center)
     fit = Separable.fits(place, k)
     if fit is not None:
         return Separable(place, k, center, *fit)
+    if len(place.position) * k.shape[0] * k.shape[1] <= DIRECT_LIMIT:
+        return Direct(place, k, center)
     return Nufft(place, k, center)
+
+
+def audition(place: Place, k: Float, center: Float | None, values, weights, basis, rng: np.random.Generator) -> float:
+    """Mean |signal|^2 of one uniform coil over a few random readouts and samples, by the sum itself."""
+    n = int(np.clip(4e8 / max(values.size, 1), 24, 128))
+    rows, samples = rng.integers(k.shape[0], size=n), rng.integers(k.shape[1], size=n)
+    at = k[rows, samples]
+    mix = np.einsum("pml,lp->pm", weights[rows], basis[:, samples])
+    signal = np.zeros(n, complex)
+    step = max(1, int(4e6 / n))
+    for lo in range(0, values.shape[1], step):
+        turns = at @ place.position[lo : lo + step].T
+        signal += np.einsum("pv,pv->p", mix @ values[:, lo : lo + step], np.exp(-2j * np.pi * turns))
+    return float(np.mean(np.abs(signal * box_factor(at, place.edges, center)) ** 2))
 
 
 def _levels(values: Float, quantum: float) -> tuple[Float, NDArray[np.intp]]:

@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 from lauterbur.acquisition.twin.atoms import CANDIDATES, AtomGrid, Dimension, chebyshev, local
 from lauterbur.acquisition.twin.cast import Cast, ExactAtoms, GridAtoms, Parameters, cast, exact_atoms, joined, maps_of
 from lauterbur.acquisition.twin.compile import Timeline, timeline
-from lauterbur.acquisition.twin.encode import encoder
+from lauterbur.acquisition.twin.encode import audition, encoder
 from lauterbur.acquisition.twin.graph import Graph, build, play, prune
-from lauterbur.acquisition.twin.groups import Group, Records, group_rows, reachable
+from lauterbur.acquisition.twin.groups import Group, Records, Spectrum, group_rows, reachable
 from lauterbur.acquisition.twin.passes import Pass, feature_length, plan_passes, selected_axis
 from lauterbur.acquisition.twin.spins import Spins
 from lauterbur.errors import ResourceError
@@ -42,8 +42,9 @@ class Accuracy:
     """Where the engine stops. Each is a relative error of the signal's norm."""
 
     states: float = 1e-4  # a state is dropped where it can bring less than this part of the typical signal
-    nodes: float = 3e-4  # interpolation between atoms, per parameter
-    rank: float = 2e-4  # of the readouts' and the time courses' bases
+    heard: float = 1e-3  # and is not listened to where less than this is left of it in k-space
+    nodes: float = 5e-4  # interpolation between atoms, per parameter
+    rank: float = 5e-4  # of the readouts' and the time courses' bases
     sample: int = 192  # spins played exactly to choose all that
 
 
@@ -136,7 +137,7 @@ def _play_pass(part: Pass, players: Cast, axis, receive, accuracy, rng, out, rep
     ])
     order = np.concatenate([sample[moved == q] for q in range(len(shifts))])
 
-    graph, records = _graph(part, players, sampled, accuracy)
+    graph, records = _graph(part, players, chosen, sampled, accuracy)
     exact = play(graph, line, maps_of(line.shapes, sampled), sampled["t1"], sampled["t2"], sampled["diffusion"],
                  records.state, records.slot, records.first)
     groups = group_rows(part, records, line)
@@ -171,7 +172,10 @@ def _play_pass(part: Pass, players: Cast, axis, receive, accuracy, rng, out, rep
     })
     n_rx = 1 if receive is None else receive.shape[0]
     ones = np.ones(len(chosen), np.complex64)
-    for i, ((g, b), table) in enumerate(zip(live, tables, strict=True)):
+    main_energy = 0.0  # of what has been heard so far: side groups must matter beside it
+    # the states nearest to k = 0 first: they carry the image
+    ranked = sorted(zip(live, tables, strict=True), key=lambda item: float(np.median(np.linalg.norm(item[0][0].middle_k(line), axis=1))))
+    for i, ((g, b), table) in enumerate(ranked):
         joint = b.joint(accuracy.rank * total / math.sqrt(len(live)))
         if joint.n_components == 0:
             continue
@@ -179,6 +183,10 @@ def _play_pass(part: Pass, players: Cast, axis, receive, accuracy, rng, out, rep
         k = line.k_since_pulse(g.readout, g.n_samples) + g.k_offset[:, None, :]
         center = None if players.place.edges is None or len(shifts) == 1 else _center(k, along)
         values = _spin_values(g, b, joint, table, atoms, players, chosen, shifts, shares, along, center)
+        if main_energy and place.edges is not None:
+            energy = len(g.readout) * g.n_samples * audition(place, k, center, values, joint.weights, joint.basis, rng)
+            if energy < (accuracy.heard / 2) ** 2 * main_energy:
+                continue
         encode = encoder(place, k, center)
         report["passes"][-1]["components"].append(joint.n_components)
         report["passes"][-1].setdefault("encoders", []).append(type(encode).__name__)
@@ -189,6 +197,8 @@ def _play_pass(part: Pass, players: Cast, axis, receive, accuracy, rng, out, rep
             sensitivity = ones if receive is None else np.ascontiguousarray(_coil(receive, coil, chosen), np.complex64)
             target[:] = 0
             encode.add(values, sensitivity, joint.weights, joint.basis, target)
+            if coil == 0:
+                main_energy += float(np.vdot(target, target).real) / max(float(np.mean(np.abs(sensitivity) ** 2)), 1e-300)
             if g.is_one_row_each:
                 out[g.readout, coil, : g.n_samples] += target
             else:
@@ -206,7 +216,7 @@ def _center(k: NDArray, along: NDArray) -> NDArray:
     return along * float(np.mean(k[:, k.shape[1] // 2] @ along))
 
 
-def _graph(part: Pass, players: Cast, sampled: Parameters, accuracy: Accuracy) -> tuple[Graph, Records]:
+def _graph(part: Pass, players: Cast, chosen: NDArray, sampled: Parameters, accuracy: Accuracy) -> tuple[Graph, Records]:
     line = part.timeline
     n = len(sampled["t1"])
     picks = {int(np.argmax(sampled[name] * (1 if sign else -1))) for name in ("t1", "t2", "b1") for sign in (True, False)}
@@ -233,9 +243,13 @@ def _graph(part: Pass, players: Cast, sampled: Parameters, accuracy: Accuracy) -
                 "the program keeps more than 20000 configuration states alive at once, too many for the fast engine; "
                 "use engine='reference'"
             )
-    found = reachable(part, graph, players.place.edges, floor)
+    s, contrast = players.spins, np.abs(players.weight[chosen])
+    for rate in (1 / s.t1[chosen], 1 / s.t2[chosen]):  # tissue borders and texture have their own spectrum
+        contrast = contrast * np.exp(-rate / max(float(np.median(rate)), 1e-9))
+    place = players.place.subset(chosen)
+    found = reachable(part, graph, place, Spectrum.of(place, contrast), floor)
     typical = found.typical_amplitude
-    found = found.above(accuracy.states * typical)
+    found = found.above(accuracy.heard * typical)
     graph, renumber = prune(graph, line, maps, actors["t1"], actors["t2"], found.wanted(graph), accuracy.states * typical)
     return graph, found.records(graph, renumber)
 

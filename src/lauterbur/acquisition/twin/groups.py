@@ -10,16 +10,18 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
+import scipy.fft
 from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from lauterbur.acquisition.twin.compile import Timeline
+from lauterbur.acquisition.twin.encode import Place, box_factor
 from lauterbur.acquisition.twin.graph import K_GRID, Graph
 from lauterbur.acquisition.twin.passes import Pass
 
 Float = NDArray[np.float64]
-FAR = 1.5  # cycles across a box beyond which a state is not heard
+MANY = 512  # k-vectors; beyond that each is judged by its distance from k = 0 alone
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,8 +92,63 @@ class Records:
         return line, graph, cut
 
 
-def reachable(part: Pass, graph: Graph, edges: Float | None, floor: float) -> Found:
-    """Every state loud enough in every readout. Boxes silence states far from k = 0; points never do."""
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """The power spectrum of the spins on their lattice, periodic in k: where in k-space a state can still be heard."""
+
+    power: NDArray[np.float32]  # (z, y, x) cycles per voxel, FFT order
+    place: Place
+
+    @staticmethod
+    def of(place: Place, strength: Float) -> Spectrum | None:
+        lattice = place.lattice
+        if lattice is None or place.edges is None:
+            return None
+        image = np.bincount(lattice.index, strength, minlength=math.prod(lattice.shape)).astype(np.float32)
+        return Spectrum(np.abs(scipy.fft.fftn(image.reshape(lattice.shape), workers=2)) ** 2, place)
+
+    def energy(self, k: Float) -> Float:
+        """(...,) of k (..., 3)."""
+        assert self.place.lattice is not None
+        kappa = k @ self.place.lattice.affine[:3, :3]
+        shape = self.power.shape
+        at = [np.round(kappa[..., axis] * shape[2 - axis]).astype(np.int64) % shape[2 - axis] for axis in range(3)]
+        return self.power[at[2], at[1], at[0]] * box_factor(k, self.place.edges) ** 2
+
+    def share(self, part: Pass, readout: NDArray, k: Float, envelope: Float) -> Float:
+        """(pair,) r.m.s. signal of a state at k against one at k = 0, over a few of its readouts and samples."""
+        code = np.round(k / K_GRID).astype(np.int64)
+        vectors, which = np.unique(code, axis=0, return_inverse=True)
+        if len(vectors) > MANY:
+            return envelope
+        rng = np.random.default_rng(0)
+        line, which = part.timeline, which.reshape(-1)
+        order = np.argsort(which, kind="stable")
+        edges = np.searchsorted(which[order], np.arange(len(vectors) + 1))
+
+        def loudness(rows: NDArray, offset: Float) -> float:
+            total = []
+            for r in rows:
+                window = line.windows[line.window[r]]
+                some = window[rng.integers(len(window), size=24)]
+                total.append(self.energy(line.base[r] - line.k[line.pulse[r]] + some + offset).mean())
+            return float(np.mean(total))
+
+        # what a heard readout brings: the loudest k-vector sets the scale
+        found = np.array([
+            loudness(readout[rng.choice(order[lo:hi], 48)], k[order[lo]])
+            for lo, hi in zip(edges[:-1], edges[1:], strict=True)
+        ])
+        return np.sqrt(found / found.max())[which] if found.max() > 0 else envelope
+
+
+def reachable(part: Pass, graph: Graph, place: Place, spectrum: Spectrum | None, floor: float) -> Found:
+    """Every state loud enough in every readout. Boxes silence states far from k = 0; points never do.
+
+    How much is left of a state at k is what the spins' own spectrum, times the boxes' sinc, has around k; where that
+    is not known, the sinc's envelope at the nearest sample.
+    """
+    edges = place.edges
     line = part.timeline
     readouts = part.readouts[line.pulse[part.readouts] >= 0]
     pulse = line.pulse[readouts].astype(np.intp)
@@ -111,8 +168,10 @@ def reachable(part: Pass, graph: Graph, edges: Float | None, floor: float) -> Fo
             away = sign * (graph.k[state] @ edges.T)
             distance = np.maximum(np.maximum(low[owner] + away, -(high[owner] + away)), 0)
             with np.errstate(divide="ignore"):
-                estimate *= np.prod(np.minimum(1, 1 / (math.pi * distance)), axis=1)
-            estimate[(distance > FAR).any(axis=1)] = 0
+                    left = np.prod(np.minimum(1, 1 / (math.pi * distance)), axis=1)
+            if spectrum is not None:
+                left = np.minimum(left, spectrum.share(part, readouts[owner], sign * graph.k[state], left))
+            estimate *= left
         if slot == 1:
             estimate[within == 0] = 0  # k = 0, tau = 0 is its own mirror image
         keep = estimate > floor
@@ -144,6 +203,11 @@ class Group:
     @property
     def middle(self) -> float:
         return self.start + (self.n_samples // 2) * self.dwell
+
+    def middle_k(self, line: Timeline) -> Float:
+        """1/m, (row, 3) at the middle of each row's window."""
+        k = line.base[self.readout] - line.k[line.pulse[self.readout]] + self.k_offset
+        return k + np.array([line.windows[w][self.n_samples // 2] for w in line.window[self.readout]])
 
     def phase(self, offset: Float, t2_prime: Float, gradient: Float | None, edges: Float | None) -> NDArray[np.complex128]:
         """(spin, column): what each state has gathered in tau, and T2' and dephasing inside the box up to mid-window."""

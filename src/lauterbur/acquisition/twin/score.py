@@ -17,11 +17,11 @@ from lauterbur.program import (
     Column,
     Complex,
     Float,
+    Gradient,
     Program,
     RfPulse,
     adc_blocks,
     b1,
-    gradient_points,
     rf_steps,
     shim_weights,
 )
@@ -128,6 +128,7 @@ def score(program: Program, *, larmor_frequency: float = 0.0, readouts: NDArray[
     row_of_block[listening[kept]] = np.arange(len(kept))
 
     shape = _pulse_shapes(program, larmor_frequency)
+    reader = _Reader(program, larmor_frequency)
     phases = [
         complex(b1(p, np.zeros(1), np.ones(1, complex), larmor_frequency=larmor_frequency)[0]) for p in program.rf
     ]
@@ -138,14 +139,15 @@ def score(program: Program, *, larmor_frequency: float = 0.0, readouts: NDArray[
         i_rf, i_adc = row[Column.RF], row[Column.ADC]
         adc = program.adc[i_adc] if i_adc >= 0 else None
         key = (
-            *row[[Column.GX, Column.GY, Column.GZ, Column.ROTATION]].tolist(),
+            *reader.alike[row[Column.GX : Column.GZ + 1]].tolist(),
+            row[Column.ROTATION],
             row[Column.SHIM] if i_rf >= 0 else -1,
             shape[i_rf] if i_rf >= 0 else -1,
             None if adc is None else (adc.n_samples, adc.dwell, adc.delay),
             float(program.durations[block]),
         )
         if key not in known:
-            known[key] = _parts(program, block, larmor_frequency, writer)
+            known[key] = _parts(reader, block, writer)
         for free, kind, item in known[key]:
             writer.free = writer.free.then(free)
             if kind == NOTHING or (kind == LISTEN and row_of_block[block] < 0):
@@ -183,10 +185,73 @@ def _frequency(pulse: RfPulse, larmor_frequency: float) -> float:
     return pulse.frequency_offset + pulse.frequency_ppm * 1e-6 * larmor_frequency
 
 
-def _parts(program: Program, block: int, larmor_frequency: float, writer: _Writer) -> list[tuple[Free, int, int]]:
+class _Reader:
+    """The gradients of single blocks; what one of them does between two times is worked out once.
+
+    Every integral is a sum over axes, and rotations keep |K|: so gradients are integrated one by one and then turned.
+    """
+
+    def __init__(self, program: Program, larmor_frequency: float):
+        self.program, self.larmor_frequency = program, larmor_frequency
+        self.known: dict[Hashable, tuple[Float, Float, Float]] = {}
+        first: dict[Hashable, int] = {}
+        contents = [(g.time.tobytes(), g.waveform.tobytes(), g.delay) for g in program.gradients]
+        self.alike = np.array([first.setdefault(c, i) for i, c in enumerate(contents)] + [-1])  # -1 finds the last
+
+    def integrals(self, block: int, at: Float) -> tuple[Float, Float, Float]:
+        """K (n, 3) 1/m, its integral (n, 3) s/m and that of |K|^2 (n,) s/m2, each from at[0] to every one of `at`."""
+        row = self.program.blocks[block]
+        k, k_integral, k_squared = np.zeros((len(at), 3)), np.zeros((len(at), 3)), np.zeros(len(at))
+        for axis, i in enumerate(self.alike[row[Column.GX : Column.GZ + 1]].tolist()):
+            if i >= 0:
+                key = (i, at.tobytes())
+                if key not in self.known:
+                    self.known[key] = _integrals(self.program.gradients[i], at)
+                k[:, axis], k_integral[:, axis], squared = self.known[key]
+                k_squared += squared
+        turn = row[Column.ROTATION]
+        if turn >= 0:
+            k, k_integral = k @ self.program.rotations[turn].T, k_integral @ self.program.rotations[turn].T
+        return k, k_integral, k_squared
+
+    def free(self, block: int, start: float, end: float) -> Free:
+        if end <= start:
+            return STILL
+        k, k_integral, k_squared = self.integrals(block, np.array([start, end]))
+        return Free(end - start, k[1], k_integral[1], float(k_squared[1]))
+
+    def marks(self, block: int) -> list[Float]:
+        """Where the gradients of a block have corners."""
+        used = [self.program.gradients[i] for i in self.program.blocks[block, Column.GX : Column.GZ + 1] if i >= 0]
+        return [g.delay + g.time for g in used]
+
+
+def _integrals(gradient: Gradient, at: Float) -> tuple[Float, Float, Float]:
+    """Of one gradient: K (n,), its integral and that of its square, each from at[0] to every one of `at`.
+
+    K is a parabola on each straight line of the gradient; Gauss's rule with three nodes is exact for its square.
+    """
+    time = gradient.delay + gradient.time
+    if not gradient.duration > 0:
+        return np.zeros(len(at)), np.zeros(len(at)), np.zeros(len(at))
+    edge = np.unique(np.concatenate([at, time[(time > at[0]) & (time < at[-1])]]))
+    length = np.diff(edge)
+    early, late = (np.interp(edge[:-1] + x * length, time, gradient.waveform, left=0, right=0) for x in (0.25, 0.75))
+    mean, rise = (early + late) / 2, 2 * (late - early)  # over the whole piece
+    begin = mean - rise / 2
+    k = np.concatenate([[0.0], np.cumsum(mean * length)])
+    first = np.cumsum(length * (k[:-1] + length * (begin / 2 + rise / 6)))
+    second = np.zeros(len(length))
+    for x, weight in zip(0.5 + np.sqrt(0.15) * np.array([-1, 0, 1]), np.array([5, 8, 5]) / 18, strict=True):
+        second += weight * length * (k[:-1] + length * x * (begin + rise * x / 2)) ** 2
+    wanted = np.searchsorted(edge, at)
+    return k[wanted], np.concatenate([[0.0], first])[wanted], np.concatenate([[0.0], np.cumsum(second)])[wanted]
+
+
+def _parts(reader: _Reader, block: int, writer: _Writer) -> list[tuple[Free, int, int]]:
     """What one block asks for, in order: free precession, then an event."""
+    program = reader.program
     row, length = program.blocks[block], float(program.durations[block])
-    time, gradient = gradient_points(program, block)
     pulse = program.rf[row[Column.RF]] if row[Column.RF] >= 0 else None
     adc = program.adc[row[Column.ADC]] if row[Column.ADC] >= 0 else None
     if adc is not None and not adc.n_samples:
@@ -199,63 +264,25 @@ def _parts(program: Program, block: int, larmor_frequency: float, writer: _Write
         overlaps = bool(len(samples)) and samples[0] < end and samples[-1] > start
         if overlaps:
             start, end = min(start, samples[0]), max(end, samples[-1])
-        taken = samples if overlaps else np.zeros(0)
-        weights = shim_weights(program, block)
-        item = writer.number(_cut(pulse, weights, start, end, taken, time, gradient, larmor_frequency))
-        events.append((start, end, PULSE_AND_LISTEN if overlaps else PULSE, item))
+        cut = _cut(reader, block, pulse, start, end, samples if overlaps else np.zeros(0))
+        events.append((start, end, PULSE_AND_LISTEN if overlaps else PULSE, writer.number(cut)))
         if overlaps:
             adc = None
     if adc is not None:
-        window = _window(samples, adc.delay, time, gradient)
+        window = _window(reader, block, samples, adc.delay)
         events.append((adc.delay, adc.delay, LISTEN, writer.number(window)))
     events.sort()
 
     parts, now = [], 0.0
     for start, end, kind, item in events:
-        parts.append((_free(time, gradient, now, start), kind, item))
+        parts.append((reader.free(block, now, start), kind, item))
         now = end
-    parts.append((_free(time, gradient, now, max(length, now)), NOTHING, 0))
+    parts.append((reader.free(block, now, max(length, now)), NOTHING, 0))
     return parts
 
 
-def _lines(time: Float, gradient: Float, at: Float) -> tuple[Float, Float]:
-    """Edges (edge,) that include `at`, every point of the gradient between its ends, and k (edge, 3) from at[0]."""
-    inner = time[(time > at[0]) & (time < at[-1])]
-    edge = np.unique(np.concatenate([at, inner]))
-    middle = (edge[1:] + edge[:-1]) / 2  # the gradient is one straight line around each middle
-    mean = np.array([np.interp(middle, time, gradient[:, axis], left=0.0, right=0.0) for axis in range(3)]).T
-    k = np.zeros((len(edge), 3))
-    np.cumsum(np.diff(edge)[:, None] * mean, axis=0, out=k[1:])
-    return edge, k
-
-
-def _integrals(time: Float, gradient: Float, at: Float) -> tuple[Float, Float, Float]:
-    """K, its integral and that of its square, each from at[0] to every one of `at`.
-
-    K is a parabola on each straight line of the gradient: Gauss's rule with three nodes integrates both exactly.
-    """
-    edge, _ = _lines(time, gradient, at)
-    length = np.diff(edge)
-    nodes = edge[:-1, None] + length[:, None] * (0.5 + np.sqrt(0.6) * np.array([-0.5, 0.0, 0.5]))
-    fine, k = _lines(time, gradient, np.unique(np.concatenate([edge, nodes.ravel()])))
-    at_nodes = k[np.searchsorted(fine, nodes.ravel())].reshape(-1, 3, 3)
-    weight = length[:, None] * np.array([5, 8, 5]) / 18
-    k_integral, k_squared = np.zeros((len(edge), 3)), np.zeros(len(edge))
-    np.cumsum(np.einsum("en,ena->ea", weight, at_nodes), axis=0, out=k_integral[1:])
-    np.cumsum(np.einsum("en,ena,ena->e", weight, at_nodes, at_nodes), out=k_squared[1:])
-    wanted = np.searchsorted(edge, at)
-    return k[np.searchsorted(fine, at)], k_integral[wanted], k_squared[wanted]
-
-
-def _free(time: Float, gradient: Float, start: float, end: float) -> Free:
-    if end <= start:
-        return STILL
-    k, k_integral, k_squared = _integrals(time, gradient, np.array([start, end]))
-    return Free(end - start, k[-1], k_integral[-1], float(k_squared[-1]))
-
-
-def _window(samples: Float, start: float, time: Float, gradient: Float) -> Window:
-    k, k_integral, k_squared = (x[1:] for x in _integrals(time, gradient, np.concatenate([[start], samples])))
+def _window(reader: _Reader, block: int, samples: Float, start: float) -> Window:
+    k, k_integral, k_squared = (x[1:] for x in reader.integrals(block, np.concatenate([[start], samples])))
     since = samples - start
     spread = np.sum(k * k, axis=1) * since - 2 * np.sum(k * k_integral, axis=1) + k_squared
     line = k[0] + np.arange(len(k))[:, None] * (k[-1] - k[0]) / max(1, len(k) - 1)
@@ -263,42 +290,35 @@ def _window(samples: Float, start: float, time: Float, gradient: Float) -> Windo
     return Window(since, k, spread, is_uniform)
 
 
-def _cut(
-    pulse: RfPulse,
-    weights: Complex | None,
-    start: float,
-    end: float,
-    samples: Float,
-    time: Float,
-    gradient: Float,
-    larmor_frequency: float,
-) -> Pulse:
+def _cut(reader: _Reader, block: int, pulse: RfPulse, start: float, end: float, samples: Float) -> Pulse:
     """The pulse from start to end as steps; the samples taken on the way end a step each."""
     lengths, values = rf_steps(pulse)
     envelope = b1(replace(pulse, frequency_offset=0.0, frequency_ppm=0.0), np.zeros(len(values)), values, phase=0.0)
     marks = pulse.delay + np.concatenate([[0.0], np.cumsum(lengths)])
-    edge, _ = _lines(time, gradient, np.unique(np.clip(np.concatenate([[start, end], marks, samples]), start, end)))
+    edge = np.unique(np.clip(np.concatenate([[start, end], marks, samples, *reader.marks(block)]), start, end))
     edge = edge[np.concatenate([[True], np.diff(edge) > 1e-13])]
 
     def held(at: Float) -> Complex:
         step = np.clip(np.searchsorted(marks, at, side="right") - 1, 0, len(envelope) - 1)
         return np.where((at > marks[0]) & (at < marks[-1]), envelope[step], 0)
 
+    def mean_gradient(edge: Float) -> Float:
+        return np.diff(reader.integrals(block, edge)[0], axis=0) / np.diff(edge)[:, None]
+
     middle, length = (edge[1:] + edge[:-1]) / 2, np.diff(edge)
-    nearly = 1e-3 * length
-    both = [np.array([np.interp(middle + d, time, gradient[:, a]) for a in range(3)]) for d in (-nearly, nearly)]
-    is_ramp = np.any(both[0] != both[1], axis=0)
+    halves = mean_gradient(np.sort(np.concatenate([edge, middle])))
+    is_ramp = np.any(np.abs(halves[1::2] - halves[::2]) > 1e-9 * np.abs(halves).max(), axis=1)
     longest = np.where(held(middle) == 0, np.inf, np.where(is_ramp, _STEP_UNDER_RAMP, _STEP))
     pieces = np.maximum(1, np.ceil(length / longest - 1e-6)).astype(int)
     first = np.repeat(edge[:-1], pieces)
     within = np.arange(pieces.sum()) - np.repeat(np.cumsum(pieces) - pieces, pieces)
     edge = np.append(first + within * np.repeat(length / pieces, pieces), edge[-1])
 
-    fine, k = _lines(time, gradient, edge)
     duration = np.diff(edge)
-    mean = np.diff(k[np.searchsorted(fine, edge)], axis=0) / duration[:, None]
     sample = np.full(len(duration), -1, np.int32)
     sample[np.clip(np.searchsorted(edge, samples - 1e-13) - 1, 0, None)] = np.arange(len(samples))
-    frequency = _frequency(pulse, larmor_frequency)
+    frequency = _frequency(pulse, reader.larmor_frequency)
     turn = np.exp(-2j * np.pi * frequency * (np.array([start, end]) - pulse.delay))
-    return Pulse(duration, held((edge[1:] + edge[:-1]) / 2), mean, frequency, turn, weights, sample)
+    middle = (edge[1:] + edge[:-1]) / 2
+    weights = shim_weights(reader.program, block)
+    return Pulse(duration, held(middle), mean_gradient(edge), frequency, turn, weights, sample)
