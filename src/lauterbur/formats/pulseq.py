@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import stat
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -37,6 +38,7 @@ __all__ = ["read_program", "write_program"]
 
 NOTES = "LauterburNotes"
 MAX_DEFINITIONS = 10_000
+MAX_PROSE = 2**22  # bytes of [VERSION], [DEFINITIONS] or [SIGNATURE]
 _SECTIONS = {"VERSION", "DEFINITIONS", "BLOCKS", "RF", "GRADIENTS", "TRAP", "ADC", "DELAYS", "EXTENSIONS", "SHAPES"}
 _RASTERS = {  # definition -> Rasters field; the defaults there are those of the specification
     "RadiofrequencyRasterTime": "rf",
@@ -94,22 +96,22 @@ def read_program(path: str | os.PathLike[str], *, delays: Mapping[str, float] | 
 
 def _bytes(name: str) -> bytes:
     try:
-        size = Path(name).stat().st_size
-        if size > MAX_FILE_BYTES:
-            raise FileFormatError(name, "", f"has {size} bytes; a sequence has at most {MAX_FILE_BYTES}")
-        with open(name, "rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
+        status = os.stat(name)
+        if not stat.S_ISREG(status.st_mode):
+            raise FileFormatError(name, "", "is not a file")
+        if status.st_size > MAX_FILE_BYTES:
+            raise FileFormatError(name, "", f"has {status.st_size} bytes; a sequence has at most {MAX_FILE_BYTES}")
+        return Path(name).read_bytes()
     except OSError as problem:
         raise FileFormatError(name, "", f"cannot be read: {problem.strerror}") from None
     except ValueError:
         raise InputError(f"{name!a} is not the name of a file") from None
-    if len(data) > MAX_FILE_BYTES:
-        raise FileFormatError(name, "", f"has more than {MAX_FILE_BYTES} bytes")
-    return data
 
 
 def _lines(section: Section) -> list[tuple[int, bytes]]:
     """Lines that say something, with their numbers."""
+    if len(section.text) > MAX_PROSE:
+        raise malformed(section, None, f"has {len(section.text)} bytes; expected at most {MAX_PROSE}")
     lines = enumerate(section.text.split(b"\n"), section.first_line)
     return [(n, line.strip()) for n, line in lines if line.strip() and not line.lstrip().startswith(b"#")]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,8 @@ Int = NDArray[np.int64]
 
 KNOWN = ("LABELSET", "LABELINC", "TRIGGERS", "ROTATIONS", "RF_SHIMS", "DELAYS")
 MAX_CHAIN = 256  # extensions of one block
+MAX_LINKS = 10**7  # of all chains together
+MAX_SPECIFICATIONS = 1000
 MAX_LABELS = 64  # distinct names
 MAX_LABEL_CELLS = 10**8  # blocks times labels
 LABEL_LIMIT = 2**31 - 1
@@ -105,7 +108,9 @@ def read_extensions(section: Section | None, required: tuple[str, ...]) -> Exten
 
 def _specifications(section: Section) -> tuple[Section, dict[str, tuple[int, Section]]]:
     found: dict[str, tuple[int, Section]] = {}
-    heads = list(_SPECIFICATION.finditer(section.text))
+    heads = list(islice(_SPECIFICATION.finditer(section.text), MAX_SPECIFICATIONS + 1))
+    if len(heads) > MAX_SPECIFICATIONS:
+        raise malformed(section, None, f"declares more than {MAX_SPECIFICATIONS} extensions")
     for i, head in enumerate(heads):
         end = heads[i + 1].start() if i + 1 < len(heads) else len(section.text)
         line = line_at(section, head.end())
@@ -135,16 +140,19 @@ def _chains(rows: Table, ids: Int, numbers: Mapping[int, str], entries: Mapping[
         places[mine] = indices(entries[name], reference[mine], part, f"{name} entry")
         if np.any(places[mine] < 0):
             raise malformed(rows.section, part.lines[np.argmin(places[mine])], f"refers to {name} entry 0")
+    total = 0
     chains, place = [], places.tolist()
     for head in range(len(rows)):
         found: dict[str, list[int]] = {}
         at, length = head, 0
-        while at >= 0:
+        while at >= 0 and total <= MAX_LINKS:
             found.setdefault(names[at], []).append(place[at])
-            at, length = following[at], length + 1
+            at, length, total = following[at], length + 1, total + 1
             if length > MAX_CHAIN:
                 problem = f"the chain from id {ids[head]} has more than {MAX_CHAIN} extensions, or runs in a circle"
                 raise malformed(rows.section, rows.lines[head], problem)
+        if total > MAX_LINKS:
+            raise malformed(rows.section, None, f"the chains have more than {MAX_LINKS} links together")
         for name in ("ROTATIONS", "RF_SHIMS", "DELAYS"):
             if len(found.get(name, ())) > 1:
                 problem = f"the chain from id {ids[head]} holds {len(found[name])} {name}; expected at most 1"
@@ -248,7 +256,8 @@ def label_values(extensions: Extensions, chain: Int, blocks: Section) -> dict[st
         sorted({i for c in extensions.chains for i in c.increments}),
     )
     names = {extensions.sets[i][0] for i in used[0]} | {extensions.increments[i][0] for i in used[1]}
-    if len(names) > MAX_LABELS or len(names) * len(chain) > MAX_LABEL_CELLS:
+    cells = len(names) * max(len(chain), 8 * len(extensions.chains))
+    if len(names) > MAX_LABELS or cells > MAX_LABEL_CELLS:
         raise malformed(blocks, None, f"{len(names)} labels of {len(chain)} blocks are too many; at most {MAX_LABELS}")
     order = sorted(names)
     column = {name: i for i, name in enumerate(order)}

@@ -24,7 +24,7 @@ from lauterbur.formats.pulseq_text import Section, bounded, identified, malforme
 from lauterbur.program import Gradient, Rasters
 
 MAX_GRADIENT = 1e10  # Hz/m, 235 T/m
-MAX_RENDERED = 2**26  # samples of all arbitrary gradients
+MAX_RENDERED = 2**25  # samples of all arbitrary gradients
 
 
 @dataclass(frozen=True)
@@ -147,8 +147,7 @@ def continuous(events: GradientEvents, axes: Int, durations: Float) -> tuple[Gra
         return events, axes
     played = np.flatnonzero(durations > 0)
     axes = axes.copy()
-    gradients, ends = list(events.gradients), list(events.end)
-    variants: dict[tuple[int, bool, bool], int] = {}
+    ways = np.zeros((len(played), 3), np.int64)  # 2: the first edge is kept, 1: the last one
     for axis in range(3):
         event = axes[played, axis]
         used = event >= 0
@@ -156,20 +155,26 @@ def continuous(events: GradientEvents, axes: Int, durations: Float) -> tuple[Gra
         reaches = used & (np.abs(events.end[event] - durations[played]) < 1)
         last = np.where(reaches, events.last[event], 0.0)
         before, after = np.append(0.0, last[:-1]), np.append(first[1:], 0.0)
-        carries_on = np.abs(before - first) < np.abs(first)
-        carried_on = np.abs(after - last) < np.abs(last)
-        for i in np.flatnonzero(used & events.is_raster[event]).tolist():
-            key = (int(event[i]), bool(carries_on[i]), bool(carried_on[i]))
-            if key not in variants:
-                is_new = not any((key[0], a, b) in variants for a in (False, True) for b in (False, True))
-                variants[key] = key[0] if is_new else len(gradients)
-                gradient = _with_edges(events.gradients[key[0]], key[1], key[2])
-                if is_new:
-                    gradients[key[0]] = gradient
-                else:
-                    gradients.append(gradient)
-                    ends.append(events.end[key[0]])
-            axes[played[i], axis] = variants[key]
+        ways[:, axis] = 2 * (np.abs(before - first) < np.abs(first)) + (np.abs(after - last) < np.abs(last))
+
+    event = axes[played]
+    old = (event >= 0) & events.is_raster[event]
+    variants, first_use, which = np.unique(event[old] * 4 + ways[old], return_index=True, return_inverse=True)
+    gradients, ends = list(events.gradients), list(events.end)
+    place, taken = np.zeros(len(variants), np.int64), set()
+    for i in np.argsort(first_use).tolist():  # the first use keeps its place, others are appended
+        source, way = divmod(int(variants[i]), 4)
+        gradient = _with_edges(events.gradients[source], way >= 2, way % 2 == 1)
+        if source not in taken:
+            place[i] = source
+            gradients[source] = gradient
+            taken.add(source)
+        else:
+            place[i] = len(gradients)
+            gradients.append(gradient)
+            ends.append(events.end[source])
+    event[old] = place[which]
+    axes[played] = event
     return replace(events, gradients=tuple(gradients), end=np.array(ends)), axes
 
 

@@ -8,6 +8,7 @@ rounded to 15 decimals, which takes away the drift of the summation and makes re
 from __future__ import annotations
 
 import re
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ Float = NDArray[np.float64]
 
 MAX_SAMPLES = 2**24  # one shape: 16 s of RF at 1 us
 MAX_TOTAL = 2**25  # all shapes of a file
+MAX_SHAPES = 200_000
 MAX_STORED = 1e12  # of one number of a shape, which are fractions, turns or raster steps
 DECIMALS = 15
 
@@ -31,7 +33,9 @@ def read_shapes(section: Section | None, *, always_compressed: bool) -> dict[int
         return shapes
     text = without_comments(section.text)
     bare = Section(section.path, section.name, text, section.first_line)
-    heads = list(_SHAPE.finditer(text))
+    heads = list(islice(_SHAPE.finditer(text), MAX_SHAPES + 1))
+    if len(heads) > MAX_SHAPES:
+        raise malformed(section, None, f"holds more than {MAX_SHAPES} shapes")
     before = text[: heads[0].start()] if heads else text
     if before.strip():
         offset = len(before) - len(before.lstrip())
@@ -48,7 +52,7 @@ def read_shapes(section: Section | None, *, always_compressed: bool) -> dict[int
             raise malformed(section, line, f"shape {shape_id} is defined twice")
         end = heads[i + 1].start() if i + 1 < len(heads) else len(text)
         body_line = line + text.count(b"\n", head.start(), head.end())
-        stored = numbers(section, text[head.end() : end], body_line)
+        stored = numbers(section, text[head.end() : end], body_line, 2 * n_samples + 8)
         if not np.all(np.abs(stored) <= MAX_STORED):
             raise malformed(section, line, f"shape {shape_id} holds a number beyond {MAX_STORED:g}")
         if len(stored) == n_samples and not always_compressed:

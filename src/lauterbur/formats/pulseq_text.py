@@ -9,15 +9,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lauterbur.errors import FileFormatError
 
-MAX_FILE_BYTES = 256 * 2**20  # a 100,000-block program takes about 5 MB
+MAX_FILE_BYTES = 128 * 2**20  # a 100,000-block program takes about 5 MB
 MAX_TOKEN = 64  # characters of one number
-MAX_ROWS = 4_000_000  # rows of one table
+MAX_ROWS = 2_000_000  # rows of one table
+MAX_EVENTS = 500_000  # rows with an id
+MAX_SECTIONS = 64
 MAX_ID = 2**31 - 1
 CHUNK = 4 * 2**20  # bytes of text converted at a time, so that tokens never fill the memory
 
@@ -58,7 +61,7 @@ def shown(text: bytes) -> str:
 def sections(path: str, data: bytes) -> dict[str, Section]:
     """The file's sections by name, without brackets."""
     found: dict[str, Section] = {}
-    headers = list(_HEADER.finditer(data))
+    headers = list(islice(_HEADER.finditer(data), MAX_SECTIONS))
     line, counted = 1, 0
     for i, header in enumerate(headers):
         name = header.group(1).decode().upper()
@@ -121,11 +124,14 @@ def _token_lines(section: Section, piece: bytes, first_line: int) -> NDArray[np.
     return lines
 
 
-def numbers(section: Section, text: bytes, first_line: int) -> NDArray[np.float64]:
-    """All numbers of a piece of the section (without comments), whatever their lines."""
-    parts = []
+def numbers(section: Section, text: bytes, first_line: int, most: int) -> NDArray[np.float64]:
+    """All numbers of a piece of the section (without comments), whatever their lines; refuses more than `most`."""
+    parts, total = [], 0
     for piece, line in _chunks(text):
         lines = _token_lines(section, piece, first_line + line)
+        total += len(lines)
+        if total > most:
+            raise malformed(section, first_line, f"more than {most} numbers follow")
         parts.append(_to_floats(section, piece.split(), lines))
     return np.concatenate(parts) if parts else np.zeros(0)
 
@@ -192,6 +198,8 @@ def bounded(rows: Table, column: int, low: float, high: float, what: str) -> NDA
 
 def identified(rows: Table) -> tuple[Table, NDArray[np.int64]]:
     """The rows sorted by their first column, which must hold unique positive ids, and those ids."""
+    if len(rows) > MAX_EVENTS:
+        raise malformed(rows.section, None, f"defines {len(rows)} entries; at most {MAX_EVENTS} are read")
     ids = whole(rows, 0, 1, MAX_ID, "id")
     order = np.argsort(ids, kind="stable")
     ids = ids[order]
