@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lauterbur.errors import InputError
-from lauterbur.fields.susceptibility import adjusted, dipole_field, solid_harmonics
+from lauterbur.fields.susceptibility import adjusted, dipole_field, in_tissue, solid_harmonics
 
 MILLIMETRE = np.diag([1e-3, 1e-3, 1e-3, 1.0])
 
@@ -35,6 +35,16 @@ def test_a_sphere_shifts_nothing_inside_and_is_a_dipole_outside():
     inside, outside = r < radius - 3, (r > radius + 3) & (r < 34)
     assert np.abs(field[inside]).max() < 0.006 * abs(chi)
     assert np.abs(field - dipole)[outside].max() < 0.006 * abs(chi)
+
+
+def test_a_body_that_fills_its_grid_does_not_feel_its_periodic_images():
+    shape, radius, chi = (64, 64, 64), 31.0, -9.0
+    part = filled(lambda x, y, z: x**2 + y**2 + z**2 < radius**2, shape)
+    x, y, z = coordinates(shape)
+    field = dipole_field(chi * part, MILLIMETRE)
+    assert np.abs(field[x**2 + y**2 + z**2 < (radius - 4) ** 2]).max() < 0.003 * abs(chi)
+    assert np.sqrt(np.mean(in_tissue(field, part)[part > 0] ** 2)) < 0.005 * abs(chi)  # up to the very surface
+    assert np.sqrt(np.mean(field[part > 0] ** 2)) > 0.02 * abs(chi)
 
 
 def test_a_long_cylinder_across_b0_has_its_closed_form():

@@ -21,7 +21,7 @@ from lauterbur.fields.coarse import CoarseBody
 from lauterbur.fields.wires import vector_potential
 from lauterbur.scanner.machine import Array
 
-TOLERANCE = 1e-5  # of the residual; what is left in R goes with its square
+TOLERANCE = 1e-4  # of the residual; what is left in R goes with its square
 ITERATIONS = 5000
 
 

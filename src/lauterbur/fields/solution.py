@@ -17,10 +17,10 @@ from lauterbur.fields.maps import FieldMaps
 from lauterbur.fields.noise import noise_resistance
 from lauterbur.fields.placement import place
 from lauterbur.fields.receive import receive_maps
-from lauterbur.fields.susceptibility import adjusted, dipole_field
+from lauterbur.fields.susceptibility import adjusted, dipole_field, in_tissue
 from lauterbur.scanner.machine import Array, Scanner, Transmit
-from lauterbur.subject.anatomy import Subject
-from lauterbur.subject.parameters import susceptibility
+from lauterbur.subject.anatomy import Subject, voxel_volume
+from lauterbur.subject.parameters import nearest_voxel, susceptibility
 
 RECEIVE_STEP = 4e-3  # m, of the grid of receive maps: they vary over centimetres
 NOISE_CELLS = 10_000  # of the body, for its noise: 8 mm in a head
@@ -55,11 +55,15 @@ def solve_fields(
     else:
         chi = susceptibility(subject)
         chi -= np.float32(subject.tissues[0].susceptibility)  # air lies around the grid
-        off_resonance = dipole_field(chi, subject.affine, subject.continues)
+        off_resonance = in_tissue(dipole_field(chi, subject.affine, subject.continues), _filled(subject))
         off_resonance *= np.float32(scanner.larmor_frequency * 1e-6)
         weight = _shim_weight(subject) if shim_region is None else shim_region
         off_resonance, removed = adjusted(off_resonance, weight, subject.affine, shim_order)
-        static = {"method": "dipole kernel, FFT", "shim_order": shim_order, "shimmed_out": removed}
+        static = {
+            "method": "dipole kernel, FFT; at borders the field on the tissue's side",
+            "shim_order": shim_order,
+            "shimmed_out": removed,
+        }
 
     return FieldMaps(
         affine=subject.affine,
@@ -98,6 +102,18 @@ def surface(body: CoarseBody) -> NDArray[np.float64]:
     for axis in range(3):
         inner &= np.roll(filled, 1, axis) & np.roll(filled, -1, axis)  # the margin keeps the roll from wrapping
     return np.argwhere(filled & ~inner)[:, ::-1] @ body.affine[:3, :3].T + body.affine[:3, 3]
+
+
+def _filled(subject: Subject) -> NDArray[np.float32]:
+    """(z, y, x): how much of each voxel is not air, points included."""
+    filled = np.where(subject.labels > 0, subject.fraction, np.float32(0)).sum(axis=0)
+    if subject.points is not None:
+        index = nearest_voxel(subject, subject.points.position)
+        inside = np.all((index >= 0) & (index < filled.shape), axis=1)
+        np.add.at(
+            filled, tuple(index[inside].T), (subject.points.volume / voxel_volume(subject))[inside].astype(np.float32)
+        )
+    return filled
 
 
 def _shim_weight(subject: Subject) -> NDArray[np.float32]:

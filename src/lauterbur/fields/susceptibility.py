@@ -17,7 +17,10 @@ from scipy import fft
 
 from lauterbur.errors import InputError
 
-PADDING = 0.5  # of the grid's size, at least, added along each axis against the periodic images of the transform
+PADDING = 0.5  # of the grid's size, at least, added along each axis of the fine transform
+WIDE = 3.0  # the same for a coarse one, COARSER times, that takes out the field of the fine one's periodic images
+COARSER = 4
+FULL = 0.99  # of a voxel in tissue: its field is that of tissue, not a mean with the air's
 
 
 def dipole_field(
@@ -27,10 +30,40 @@ def dipole_field(
 
     `continues` names faces ("-z" ...) beyond which the body goes on as it ends there.
     """
+    box = [COARSER * fft.next_fast_len(int(np.ceil(n * (1 + PADDING) / COARSER)), real=True) for n in chi.shape]
+    field = _periodic(chi, affine, continues, box)
+
+    # The transform repeats the body in every direction. That field is smooth here: computed coarsely in a wide box, and without.
+    blocks = [-(-n // COARSER) for n in chi.shape]
+    whole = np.zeros([n * COARSER for n in blocks], np.float32)
+    whole[tuple(slice(n) for n in chi.shape)] = chi
+    for face in continues:  # a last block must not thin out where the body goes on
+        axis = "zyx".index(face[1])
+        if face[0] == "+":
+            np.moveaxis(whole, axis, 0)[chi.shape[axis] :] = np.moveaxis(whole, axis, 0)[chi.shape[axis] - 1]
+    coarse = whole.reshape(blocks[0], COARSER, blocks[1], COARSER, blocks[2], COARSER).mean(axis=(1, 3, 5))
+    scale = np.diag([COARSER, COARSER, COARSER, 1.0])
+    narrow = [n // COARSER for n in box]
+    wide = [
+        max(n, fft.next_fast_len(int(np.ceil(b * (1 + WIDE))), real=True)) for n, b in zip(narrow, blocks, strict=True)
+    ]
+    smooth = _periodic(coarse, affine @ scale, continues, wide) - _periodic(coarse, affine @ scale, continues, narrow)
+    for i_axis, n in enumerate(
+        chi.shape
+    ):  # linear in between; each turn takes the first axis and appends it as the last
+        place = np.clip((np.arange(n) - (COARSER - 1) / 2) / COARSER, 0, blocks[i_axis] - 1)
+        matrix = np.maximum(0, 1 - np.abs(place[:, None] - np.arange(blocks[i_axis]))).astype(np.float32)
+        smooth = np.tensordot(smooth, matrix, axes=(0, 1))
+    return field + smooth
+
+
+def _periodic(
+    chi: NDArray[np.float32], affine: NDArray[np.float64], continues: Sequence[str], box: Sequence[int]
+) -> NDArray[np.float32]:
+    """The field of the body in air, repeated with the period of the box (voxels)."""
     shape = chi.shape
-    padded = [fft.next_fast_len(int(np.ceil(n * (1 + PADDING))), real=True) for n in shape]
-    before = [(large - n) // 2 for large, n in zip(padded, shape, strict=True)]
-    field = np.zeros(padded, np.float32)
+    before = [(large - n) // 2 for large, n in zip(box, shape, strict=True)]
+    field = np.zeros(box, np.float32)
     middle = tuple(slice(b, b + n) for b, n in zip(before, shape, strict=True))
     field[middle] = chi
     for face in continues:  # only the part beyond that face; edges and corners stay air
@@ -44,7 +77,7 @@ def dipole_field(
     spectrum = fft.rfftn(field, overwrite_x=True)
     del field
     to_patient = np.linalg.inv(affine[:3, :3]).T  # cycles per voxel (x, y, z) -> 1/m in the patient
-    kx, ky, kz = fft.rfftfreq(padded[2]), fft.fftfreq(padded[1])[:, None], fft.fftfreq(padded[0])
+    kx, ky, kz = fft.rfftfreq(box[2]), fft.fftfreq(box[1])[:, None], fft.fftfreq(box[0])
     for i_z, k_slice in enumerate(kz):
         k = [row[0] * kx + row[1] * ky + row[2] * k_slice for row in to_patient]
         square = k[0] ** 2 + k[1] ** 2 + k[2] ** 2
@@ -52,7 +85,30 @@ def dipole_field(
             square[0, 0] = 1.0
         spectrum[i_z] *= (1 / 3 - k[2] ** 2 / square).astype(np.float32)
     spectrum[0, 0, 0] = 0  # dipoles have no mean over a large cube around them
-    return fft.irfftn(spectrum, padded, overwrite_x=True)[middle]
+    return fft.irfftn(spectrum, box, overwrite_x=True)[middle]
+
+
+def in_tissue(field: NDArray[np.float32], filled: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The field that the tissue in each voxel feels: where air has a part in it, the mean of the full voxels around.
+
+    The field jumps at a border; a voxel's mean over both sides is felt by neither. Voxels without a full neighbour ask
+    those mended before them, twice; what is then left keeps its own.
+    """
+    known = np.pad(filled >= FULL, 1)
+    values = np.pad(field, 1)
+    rows = np.array(values.strides) // values.itemsize
+    around = np.array([np.dot(rows, step) for step in itertools.product((-1, 0, 1), repeat=3) if any(step)])
+    for _ in range(2):
+        asking = np.flatnonzero(np.pad(filled > 0, 1) & ~known)
+        total, count = np.zeros(len(asking)), np.zeros(len(asking), np.int8)
+        for offset in around:
+            has = known.reshape(-1)[asking + offset]
+            total += np.where(has, values.reshape(-1)[asking + offset], 0)
+            count += has
+        mended = asking[count > 0]
+        values.reshape(-1)[mended] = (total[count > 0] / count[count > 0]).astype(np.float32)
+        known.reshape(-1)[mended] = True
+    return np.ascontiguousarray(values[1:-1, 1:-1, 1:-1])
 
 
 def solid_harmonics(position: NDArray, order: int) -> list[NDArray]:
