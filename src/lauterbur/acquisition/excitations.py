@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lauterbur.acquisition.trajectory import flip_angle, pulse_use
+from lauterbur.acquisition.trajectory import flip_angle, pulse_uses
 from lauterbur.program import Column, Float, Program, RfPulse, adc_blocks, block_starts, rf_steps
 
 _INVERTS = np.deg2rad(150)  # less is a saturation
@@ -31,20 +31,24 @@ class Excitations:
 def excitations(program: Program, *, larmor_frequency: float = 0.0) -> Excitations:
     i_rf = program.blocks[:, Column.RF]
     starts = block_starts(program)
-    uses = [pulse_use(p) for p in program.rf]
+    uses = pulse_uses(program)
     pulsed, listening = np.flatnonzero(i_rf >= 0), adc_blocks(program)
     exciting = np.array([b for b in pulsed if uses[i_rf[b]] == "excitation"], np.intp)
 
     selected: dict[tuple[int, ...], tuple[Float, Float, float]] = {}
     angles: dict[int, float] = {}
     shapes: dict[Hashable, int] = {}
+    widths: dict[Hashable, float] = {}  # Hz
     rows = []
     for b in exciting:
         pulse = program.rf[i_rf[b]]
         shape = shapes.setdefault(_content(pulse), len(shapes))
         key = (shape, *program.blocks[b, [Column.GX, Column.GY, Column.GZ, Column.ROTATION]].tolist())
         if key not in selected:
-            selected[key] = _selection(program, int(b), pulse, larmor_frequency)
+            form = (pulse.waveform.tobytes(), pulse.time.tobytes(), pulse.duration)
+            if form not in widths:
+                widths[form] = _bandwidth(pulse)
+            selected[key] = _selection(program, int(b), pulse, widths[form], larmor_frequency)
         if shape not in angles:
             angles[shape] = flip_angle(pulse)
         rows.append((starts[b] + pulse.delay + pulse.center, angles[shape], *selected[key]))
@@ -77,7 +81,9 @@ def _center(program: Program, block: int) -> float:
     return pulse.delay + pulse.center
 
 
-def _selection(program: Program, block: int, pulse: RfPulse, larmor_frequency: float) -> tuple[Float, Float, float]:
+def _selection(
+    program: Program, block: int, pulse: RfPulse, bandwidth: float, larmor_frequency: float
+) -> tuple[Float, Float, float]:
     """Unit normal, centre (m) and thickness (m) of what a pulse selects: gamma-bar G.r = frequency offset."""
     g = np.zeros(3)
     for axis, i in enumerate(program.blocks[block, Column.GX : Column.GZ + 1]):
@@ -89,7 +95,7 @@ def _selection(program: Program, block: int, pulse: RfPulse, larmor_frequency: f
     strength = float(np.linalg.norm(g))
     if not strength > 0:
         return np.zeros(3), np.zeros(3), np.nan
-    thickness = _bandwidth(pulse) / strength
+    thickness = bandwidth / strength
     if not thickness <= _WIDEST:
         return np.zeros(3), np.zeros(3), np.nan
     offset = pulse.frequency_offset + pulse.frequency_ppm * 1e-6 * larmor_frequency

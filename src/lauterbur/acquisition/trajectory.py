@@ -57,6 +57,18 @@ def pulse_use(pulse: RfPulse) -> str:
     return "excitation" if flip_angle(pulse) <= _LARGEST_EXCITATION else "refocusing"
 
 
+def pulse_uses(program: Program) -> list[str]:
+    """Of every RF event; equal waveforms are judged once."""
+    known: dict[tuple[str, bytes, float], str] = {}
+    uses = []
+    for pulse in program.rf:
+        key = (pulse.use, pulse.waveform.tobytes(), pulse.duration)
+        if key not in known:
+            known[key] = pulse_use(pulse)
+        uses.append(known[key])
+    return uses
+
+
 def sample_times(adc: Adc) -> Float:
     """(sample,) s from the start of the block."""
     return adc.delay + (np.arange(adc.n_samples, dtype=np.float64) + 0.5) * adc.dwell
@@ -76,8 +88,8 @@ def trajectory(program: Program) -> Trajectory:
     starts = block_starts(program)
     before = np.zeros((program.n_blocks + 1, 3))  # integral of G from the start of the program to each block
     np.cumsum(_areas(program), axis=0, out=before[1:])
-    offset, excited = _offsets(program, before, starts)
     played_in = _Moments(program)
+    offset, excited = _offsets(program, played_in, before, starts)
 
     k = np.zeros((len(listening), width, 3), np.float32)
     time, dwell, te = (np.zeros(len(listening)) for _ in range(3))
@@ -104,7 +116,8 @@ def trajectory(program: Program) -> Trajectory:
 
 def _areas(program: Program) -> Float:
     """(block, 3) 1/m, played."""
-    area = np.array([*(moment(g, np.array([np.inf]))[0] for g in program.gradients), 0.0])  # -1 finds the last: none
+    areas_of = [float(np.diff(g.time) @ (g.waveform[1:] + g.waveform[:-1])) / 2 for g in program.gradients]
+    area = np.array([*areas_of, 0.0])  # -1 finds the last: none
     areas = area[program.blocks[:, Column.GX : Column.GZ + 1]]
     turned = np.flatnonzero(program.blocks[:, Column.ROTATION] >= 0)
     turns = program.rotations[program.blocks[turned, Column.ROTATION]]
@@ -118,6 +131,9 @@ class _Moments:
     def __init__(self, program: Program):
         self.program = program
         self.known: dict[tuple[int, bytes], Float] = {}
+        first: dict[tuple[bytes, bytes, float], int] = {}
+        contents = [(g.time.tobytes(), g.waveform.tobytes(), g.delay) for g in program.gradients]
+        self.alike = [first.setdefault(c, i) for i, c in enumerate(contents)]
 
     def __call__(self, block: int, at: Float) -> Float:
         """(n, 3) 1/m played in this block until each of `at`."""
@@ -125,20 +141,20 @@ class _Moments:
         played = np.zeros((len(at), 3))
         for axis, i in enumerate(row[Column.GX : Column.GZ + 1].tolist()):
             if i >= 0:
-                if (i, when) not in self.known:
-                    self.known[i, when] = moment(self.program.gradients[i], at)
-                played[:, axis] = self.known[i, when]
+                key = (self.alike[i], when)
+                if key not in self.known:
+                    self.known[key] = moment(self.program.gradients[i], at)
+                played[:, axis] = self.known[key]
         turn = row[Column.ROTATION]
         return played @ self.program.rotations[turn].T if turn >= 0 else played
 
 
-def _offsets(program: Program, before: Float, starts: Float) -> tuple[Float, Float]:
+def _offsets(program: Program, played_in: _Moments, before: Float, starts: Float) -> tuple[Float, Float]:
     """What the pulses add to the running integral: (block, 3) 1/m in force in each block's ADC, and (block,) s, when
     the last excitation was. A pulse that shares its block with an ADC window acts before it."""
-    uses = [pulse_use(p) for p in program.rf]
+    uses = pulse_uses(program)
     i_rf = program.blocks[:, Column.RF]
     pulsed = np.array([b for b in np.flatnonzero(i_rf >= 0) if uses[i_rf[b]] in ("excitation", "refocusing")], np.intp)
-    played_in = _Moments(program)
     at_center, when = np.zeros((len(pulsed), 3)), np.zeros(len(pulsed))
     for i, b in enumerate(pulsed):
         center = program.rf[i_rf[b]].delay + program.rf[i_rf[b]].center
