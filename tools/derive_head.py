@@ -1,6 +1,7 @@
 """Derive the labelled head that Lauterbur ships from the Colin27 T1 volume (Debian package mricron-data, file ch2).
 
-    python tools/derive_head.py --source ch2.nii.gz --out src/lauterbur/subject/data/head.npy.xz
+    python tools/derive_head.py --source ch2.nii.gz            # writes src/lauterbur/subject/data/head.npy.xz
+    python tools/derive_head.py --source ch2.nii.gz --check    # does it give the file that is there?
 
 Intensities and morphology only, no learned or foreign labels: brain by threshold, erosion and regrowth; the space
 inside the skull by closing it; bone and air where it is dark outside; fat where it is bright; what lies between two
@@ -117,7 +118,7 @@ def brain_mask(volume: Volume) -> Mask:
 
 def cranial_cavity(volume: Volume, brain: Mask) -> Mask:
     """All inside the inner table: the closed brain and the brighter-than-bone rim around it."""
-    z, y, x = coordinates(volume.shape)
+    z, _, x = coordinates(volume.shape)
     hull = closed(brain, 12)
     cavity = (hull & (volume < 100) & ~((volume < 27) & ~erode(hull, 3))) | brain
     open_to = (volume > 28) & (volume < 92)
@@ -129,8 +130,13 @@ def cranial_cavity(volume: Volume, brain: Mask) -> Mask:
     cavity &= (z >= FORAMEN) | canal(volume.shape, 20) | dilate(brain, 2.5)
     cavity |= cistern(volume.shape) & (volume > 28) & (volume < 66)
     cavity = closed(largest(opened(cavity, 2.9)) | brain, 3)
-    cavity &= (z >= 30) | (y > 105) | dilate(brain, 1.6)  # the floor of the middle fossa is thin and blurred
+    cavity &= ~middle_fossa(volume.shape) | dilate(brain, 1.6)  # the floor of the middle fossa is thin and blurred
     return ndimage.binary_fill_holes(cavity)
+
+
+def middle_fossa(shape: tuple[int, ...]) -> Mask:
+    z, y, x = coordinates(shape)
+    return (z < 30) & (y < 105) & (abs(x - MIDLINE) > 20)
 
 
 def cistern(shape: tuple[int, ...]) -> Mask:
@@ -140,7 +146,7 @@ def cistern(shape: tuple[int, ...]) -> Mask:
 
 
 def even(volume: Volume, brain: Mask) -> Volume:
-    """The volume with its white matter evened out to WHITE_PEAK over 15 mm."""
+    """The volume with its white matter evened out over 15 mm."""
     core = erode((volume > 104) & brain, 1.9)
     weight = ndimage.gaussian_filter(core.astype(np.float32), 15) + np.float32(1e-4)
     peak = float(np.median(volume[core]))
@@ -202,9 +208,9 @@ def fill_brain(head: Head, volume: Volume, brain: Mask, cavity: Mask) -> None:
     head.put(brain & (flat > GREY_HIGH), "white matter", ramp(flat, GREY_HIGH, WHITE), "grey matter")
     z, y, x = coordinates(volume.shape)
     near = brain | (dilate(brain, 1.5) & cavity & (volume > FLUID + 5))
-    fossa = cavity & (z < 30) & (y < 105)  # its thin floor is blurred into the temporal lobe: bone, not fluid
+    fossa = cavity & middle_fossa(volume.shape)  # its thin floor is blurred into the temporal lobe: bone, not fluid
     head.put(fossa & near, "grey matter", ramp(flat, FLUID + 2, GREY_LOW), "cortical bone")
-    head.put(fossa, "cortical bone", 1 - ramp(volume, 24, FLUID), "cerebrospinal fluid")
+    head.put(fossa, "cortical bone")
     head.put(near, "grey matter", ramp(flat, FLUID + 2, GREY_LOW), "cerebrospinal fluid")
     edge = cavity & ~erode(cavity, 1.0)
     head.put(edge & (volume < 32), "cerebrospinal fluid", ramp(volume, BONE - 2, 34), "cortical bone")
@@ -297,7 +303,7 @@ def fill_outside(head: Head, volume: Volume, body: Mask, cavity: Mask) -> None:
     head.put(shell, "cortical bone", 0.6, "cancellous bone")
     sella = (abs(x - MIDLINE) < 11) & (y > 76) & (y < 98) & (z > 36) & (z < 48)
     head.put(sella & (volume > 62), "grey matter", ramp(volume, BONE, 70), "cortical bone")  # the pituitary gland
-    clivus = (abs(x - MIDLINE) < 15) & (y > 78) & (y < 112) & (z > 16) & (z < 48) & ~cavity
+    clivus = (((x - MIDLINE) / 18) ** 2 + ((y - 95) / 20) ** 2 + ((z - 31) / 18) ** 2 < 1) & ~cavity
     head.put(clivus & (volume > 36), "cancellous bone", ramp(volume, 22, 75), "cortical bone")
     marrow = (z < 60) & (volume > 44) & ~nose & (depth > 6) & (enclosed(volume, 8) >= 12)
     head.put(opened(marrow, 1.0), "cancellous bone", ramp(volume, 26, 85), "cortical bone")
@@ -337,8 +343,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("--source", type=Path, required=True, help="Colin27 T1, 1 mm, 181 x 217 x 181")
     parser.add_argument("--out", type=Path, default=Path("src/lauterbur/subject/data/head.npy.xz"))
+    parser.add_argument("--check", action="store_true", help="compare with --out instead of writing it")
     options = parser.parse_args()
     head = derive(load(options.source))
+    if options.check:
+        with lzma.open(options.out, "rb") as stream:
+            shipped = np.load(stream, allow_pickle=False)  # type: ignore[arg-type]
+        differing = int(np.any(head != shipped, axis=0).sum())
+        raise SystemExit(f"{differing} voxels differ from {options.out}" if differing else 0)
     partial = options.out.with_suffix(".partial")
     with lzma.open(partial, "wb", preset=9) as stream:
         np.save(stream, head)  # type: ignore[arg-type]

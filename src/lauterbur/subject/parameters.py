@@ -179,7 +179,7 @@ def smooth_normal(shape: tuple[int, ...], step: NDArray[np.float64], seed: int, 
     """(z, y, x) standard normal everywhere: cubic B-splines on random knots, counted from the grid's outer corner in m."""
     weights = []
     for count, size in zip(shape, step, strict=True):
-        place = (np.arange(count) + 0.5) * size / KNOT_SPACING
+        place = (np.arange(count) + 0.5) * min(size / KNOT_SPACING, 1.0)  # coarse voxels: a knot in each
         first = np.floor(place).astype(int)
         distance = np.abs(place[:, None] - np.arange(-1, first[-1] + 3))  # knots -1 ... last + 2
         spline = np.where(distance < 1, 2 / 3 - distance**2 + distance**3 / 2, np.clip(2 - distance, 0, None) ** 3 / 6)
