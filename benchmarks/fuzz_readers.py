@@ -35,7 +35,7 @@ READERS = {
 }
 HOSTILE = (
     b"nan", b"NaN", b"inf", b"-inf", b"-1", b"0", b"1e12", b"1e308", b"-1e-320", b"99999999999999999999", b"2147483648",
-    b"4294967296", b"0.5", b"1", b"2", b"", b"#", b"[BLOCKS]", b"\x00", b"\xff\xfe", b"../../etc/passwd", b"1_000", b"0x10",
+    b"4294967296", b"0.5", b"1", b"2", b"", b"#", b"[BLOCKS]", b"\x00", b"\xff\xfe", b"\x1c", b"\xc2\x85", b"../../etc/passwd", b"1_000", b"0x10",
 )  # fmt: skip
 
 

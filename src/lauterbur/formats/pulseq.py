@@ -140,7 +140,7 @@ def _definitions(section: Section | None) -> dict[str, Any]:
     """Tuples of floats where every word of a value is a number, text elsewhere."""
     definitions: dict[str, Any] = {}
     for n, line in _lines(section) if section is not None else []:
-        key, *rest = line.decode("utf-8", "replace").split(None, 1)
+        key, *rest = (word.decode("utf-8", "replace") for word in line.split(None, 1))
         if section is not None and len(definitions) > MAX_DEFINITIONS:
             raise malformed(section, n, f"more than {MAX_DEFINITIONS} definitions")
         definitions[key] = _value(key, rest[0].strip() if rest else "")
