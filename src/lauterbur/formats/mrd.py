@@ -15,10 +15,11 @@ from dataclasses import replace
 
 from lauterbur.formats import mrd_acquisition as acquisition
 from lauterbur.formats.mrd_geometry import centre_samples, completed, k_space, settle_slices_
-from lauterbur.formats.mrd_header import SIMULATED, header_from_xml
+from lauterbur.formats.mrd_header import SIMULATED
 from lauterbur.formats.mrd_heap import structure
 from lauterbur.formats.mrd_table import AcquisitionTable
 from lauterbur.formats.mrd_writer import MrdWriter
+from lauterbur.formats.mrd_xml import header_from_xml
 from lauterbur.rawdata import RawData
 
 __all__ = ["MrdWriter", "read_raw", "write_raw"]

@@ -47,7 +47,7 @@ class MrdWriter:
         self._path = Path(path)
         self._noise, self._noise_dwell = noise, noise_dwell
         self._heads: list[NDArray[np.void]] = []
-        self._n_rows = self._n_rx = self._n_samples = 0
+        self._n_rows = self._n_rx = 0
         self._matrix, self._fov = (1, 1, 1), (1.0, 1.0, 1.0)
         if header is not None:
             self._matrix, self._fov = encoded_space(header)
@@ -189,7 +189,6 @@ class MrdWriter:
         self._data[self._n_rows :] = rows
         self._heads.append(rows["head"].copy())
         self._n_rows += len(rows)
-        self._n_samples = max(self._n_samples, int(rows["head"]["number_of_samples"].max()))
 
     def _finish(self) -> None:
         heads = np.concatenate(self._heads) if self._heads else np.zeros(0, acquisition.HEADER)
@@ -205,7 +204,7 @@ class MrdWriter:
         for name in COUNTERS if len(imaging) else ():
             value = imaging["idx"][acquisition.INDEX[name]]
             limits[name] = (int(value.min()), int(value.max()), self._centres.get(name, (0, 0))[1])
-        text = header_to_xml(self.header, n_rx=self._n_rx, n_samples=self._n_samples, limits=limits)
+        text = header_to_xml(self.header, n_rx=self._n_rx, limits=limits)
         self._file["dataset"].create_dataset(
             "xml", (1,), dtype=h5py.string_dtype("utf-8"), data=[text], track_times=False
         )
