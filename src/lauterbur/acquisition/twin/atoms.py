@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 Float = NDArray[np.float64]
 NAMES = ("t1", "t2", "b1", "offset", "diffusion", "u")
-CANDIDATES = (2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 26)
+CANDIDATES = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 26)
 LOCAL = 6  # points of the local interpolation
 
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from lauterbur.acquisition.twin.atoms import CANDIDATES, AtomGrid, Dimension, chebyshev, local
 from lauterbur.acquisition.twin.cast import Cast, ExactAtoms, GridAtoms, Parameters, cast, exact_atoms, joined, maps_of
 from lauterbur.acquisition.twin.compile import Timeline, timeline
-from lauterbur.acquisition.twin.encode import audition, encoder
+from lauterbur.acquisition.twin.encode import audition, box_factor, encoder
 from lauterbur.acquisition.twin.graph import Graph, build, play, prune
 from lauterbur.acquisition.twin.groups import Group, Records, Spectrum, group_rows, reachable
 from lauterbur.acquisition.twin.passes import Pass, feature_length, plan_passes, selected_axis
@@ -33,6 +33,28 @@ from lauterbur.errors import ResourceError
 from lauterbur.program import Program
 
 Progress = Callable[[float, str], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Witness:
+    """Some spins heard one by one in some readouts, so that another code can judge them."""
+
+    spins: NDArray[np.intp]  # sorted
+    readouts: NDArray[np.intp]  # sorted
+    signal: NDArray[np.complex64]  # (readout, spin, sample), filled by the engine; not demodulated
+
+    def listen(self, g: Group, joint: Joint, k: NDArray, center, players: Cast, chosen: NDArray, values: NDArray) -> None:
+        local = np.searchsorted(chosen, self.spins)
+        local = np.minimum(local, len(chosen) - 1)
+        here = np.flatnonzero(chosen[local] == self.spins)
+        slot = np.minimum(np.searchsorted(self.readouts, g.readout), len(self.readouts) - 1)
+        for row in np.flatnonzero(self.readouts[slot] == g.readout):
+            course = (joint.weights[row] @ joint.basis).T @ values[:, local[here]]  # (sample, spin)
+            turns = k[row] @ players.spins.position[self.spins[here]].T
+            box = np.asarray(box_factor(k[row], players.place.edges, center))
+            self.signal[slot[row], here, : g.n_samples] += (course * np.exp(-2j * np.pi * turns) * box.reshape(-1, 1)).T
+
+
 RECORD_BYTES = 400e6  # amplitudes held at once
 MAX_ATOMS = 600_000
 
@@ -57,11 +79,14 @@ def play_fast(
     accuracy: Accuracy | None = None,
     seed: int = 0,
     out: NDArray[np.complex64] | None = None,
+    witness: Witness | None = None,
+    demodulate: bool = True,
     progress: Progress | None = None,
 ) -> tuple[NDArray[np.complex64], dict]:
     """Samples (readout, rx, sample), zero-padded, and a report of what was done.
 
-    receive: None, or anything of shape (rx, n) whose item i is coil i at the spins. `out` may be a memory map.
+    receive: None, or anything of shape (rx, n) whose item i is coil i at the spins. `out`, which may be a memory map, is
+    added to; only the last of several calls that fill it may demodulate.
     """
     accuracy = accuracy or Accuracy()
     tell = progress or (lambda fraction, what: None)
@@ -83,10 +108,10 @@ def play_fast(
     reach = 0.0 if players.place.edges is None or axis is None else float(np.abs(players.place.edges @ axis).sum() / 2)
     passes = plan_passes(line, np.zeros(3) if axis is None else axis, span, offsets, strongest, reach)
     for i, part in enumerate(passes):
-        _play_pass(part, players, axis, receive, accuracy, rng, out, report,
+        _play_pass(part, players, axis, receive, accuracy, rng, out, report, witness,
                    lambda f, what, i=i: tell((i + f) / len(passes), what))
 
-    for event, demodulation in enumerate(line.receiver):
+    for event, demodulation in enumerate(line.receiver if demodulate else ()):
         if not np.all(demodulation == 1):
             rows = np.flatnonzero(line.adc == event)
             for lo in range(0, len(rows), 1024):
@@ -112,7 +137,7 @@ def _quadrature(players: Cast, axis, shapes) -> tuple[NDArray, NDArray]:
     return points, (wa[:, None, None] * wb[None, :, None] * wc[None, None, :]).ravel()
 
 
-def _play_pass(part: Pass, players: Cast, axis, receive, accuracy, rng, out, report, tell) -> None:
+def _play_pass(part: Pass, players: Cast, axis, receive, accuracy, rng, out, report, witness, tell) -> None:
     line = part.timeline
     chosen = np.arange(len(players.u))
     if part.reach is not None:
@@ -187,6 +212,8 @@ def _play_pass(part: Pass, players: Cast, axis, receive, accuracy, rng, out, rep
             energy = len(g.readout) * g.n_samples * audition(place, k, center, values, joint.weights, joint.basis, rng)
             if energy < (accuracy.heard / 2) ** 2 * main_energy:
                 continue
+        if witness is not None:
+            witness.listen(g, joint, k, center, players, chosen, values)
         encode = encoder(place, k, center)
         report["passes"][-1]["components"].append(joint.n_components)
         report["passes"][-1].setdefault("encoders", []).append(type(encode).__name__)
@@ -316,8 +343,8 @@ def _dimensions(part, graph: Graph, records: Records, sampled, full, accuracy, a
             if len(option.nodes) in seen:
                 continue
             seen.add(len(option.nodes))
-            if len(option.nodes) == 1:
-                break
+            if len(option.nodes) == 1 and option.nodes[0] == full[name][0] and not np.ptp(np.minimum(full[name], 1e9)):
+                break  # all spins agree
             for node in option.nodes:
                 actor = pick(base)
                 actor[name] = np.full(len(base), node)

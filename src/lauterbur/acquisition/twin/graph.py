@@ -400,7 +400,7 @@ def play(graph: Graph, timeline, maps, t1, t2, diffusion, record_state, record_s
     b_index = np.full(graph.source.shape, -1, np.int32)
     b_factor = np.ones((1, n_atoms), np.float32)
     if diffusion.any():
-        values, index = np.unique(np.round(graph.b_value, -2), return_inverse=True)  # to 100 s/m2
+        values, index = np.unique(np.round(graph.b_value, -4), return_inverse=True)  # to 0.01 s/mm2
         b_factor = np.exp(-values[:, None] * diffusion[None, :]).astype(np.float32)
         b_index = index.reshape(graph.source.shape).astype(np.int32)
     re = np.zeros((len(record_state), n_atoms), np.float32)
