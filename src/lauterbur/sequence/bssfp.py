@@ -5,6 +5,7 @@ half pulse, TR/2 | TR | TR | ...     the half pulse puts the magnetisation near 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -41,14 +42,15 @@ def balanced_ssfp(protocol: Protocol, scanner: Scanner) -> Program:
     parts: list[Table] = []
     for i in visits:
         plan = gre.timing(p, limit, p.tr, place=float(places[i]), balanced=True)
-        mine = labels if p.is_3d else labels | {"SLC": i}
-        parts.append(_start(events, p, limit, plan))
-        parts.append(gre.echoes(events, p, limit, plan, (line, partition), phase, listens, mine))
+        of_slice: dict[str, int] = {} if p.is_3d else {"SLC": i}
+        parts.append(_start(events, p, limit, plan, of_slice))
+        parts.append(gre.echoes(events, p, limit, plan, (line, partition), phase, listens, labels | of_slice))
 
         if not p.is_3d:  # or what is left of this slice would be heard under the next
             spoil = CRUSH / p.fov[2]
             crusher = lobe(spoil, gentle(spoil, 5e-3, limit), limit)
-            parts.append(repeated(events, 1, [Block(crusher.duration, gradients={2: events.gradient(2, crusher)})]))
+            rest = [Block(crusher.duration, gradients={2: events.gradient(2, crusher)})]
+            parts.append(repeated(events, 1, rest, of_slice))
 
     described = definitions(
         p,
@@ -62,7 +64,7 @@ def balanced_ssfp(protocol: Protocol, scanner: Scanner) -> Program:
     return program(events, after(*parts), scanner, described)
 
 
-def _start(events: Events, p: Protocol, limit: Limits, plan: gre.Timing) -> Table:
+def _start(events: Events, p: Protocol, limit: Limits, plan: gre.Timing, labels: Mapping[str, int]) -> Table:
     """Half the flip angle, with the opposite phase, half a repetition before the first pulse."""
     pulse = plan.excitation
     half = replace(pulse.pulse, waveform=-0.5 * pulse.pulse.waveform)
@@ -75,6 +77,5 @@ def _start(events: Events, p: Protocol, limit: Limits, plan: gre.Timing) -> Tabl
         )
     slab = {} if pulse.gradient is None else {2: events.gradient(2, pulse.gradient)}
     wind = {} if pulse.gradient is None else {2: events.gradient(2, lobe(-back, rest, limit))}
-    return repeated(
-        events, 1, [Block(pulse.duration, rf=events.pulse(half), gradients=slab), Block(rest, gradients=wind)]
-    )
+    layout = [Block(pulse.duration, rf=events.pulse(half), gradients=slab), Block(rest, gradients=wind)]
+    return repeated(events, 1, layout, labels)

@@ -96,11 +96,12 @@ def _samples(protocol: Protocol, limit: Limits, bipolar: bool) -> tuple[int, flo
     matrix, wanted = protocol.matrix[0], 1 / protocol.bandwidth
     best: tuple[float, int, float] | None = None
     for n in range(OVERSAMPLING * matrix, int(2.1 * matrix) + 1 if bipolar else OVERSAMPLING * matrix + 1, 2):
-        ticks = max(1, round(wanted / n / limit.adc_raster))
+        per_microsecond = max(1, round(1e-6 / limit.adc_raster))
+        step = per_microsecond // math.gcd(n, per_microsecond) if bipolar else 1
+        ticks = step * max(1, round(wanted / n / limit.adc_raster / step))
         dwell = round(ticks * limit.adc_raster, 10)
-        whole = abs(n * dwell * 1e6 - round(n * dwell * 1e6)) < 1e-6
         error = abs(n * dwell / wanted - 1) + 1e-4 * (n / matrix - OVERSAMPLING)
-        if (whole or not bipolar) and (best is None or error < best[0]):
+        if best is None or error < best[0]:
             best = (error, n, dwell)
     if best is None or not best[2] >= limit.min_dwell - 1e-12 or not best[1] <= limit.max_samples:
         most = 1 / (OVERSAMPLING * matrix * limit.min_dwell)

@@ -1,0 +1,48 @@
+"""Protocols of every contrast, small enough that their programs are built in no time."""
+
+from dataclasses import replace
+
+from lauterbur.protocol.protocol import Protocol
+from lauterbur.units import deg, mm, ms
+
+BASE = Protocol(
+    name="small",
+    contrast="GRE",
+    fov=(200 * mm, 190 * mm, 120 * mm),
+    matrix=(32, 24, 8),
+    te=(4 * ms,),
+    tr=20 * ms,
+    flip_angle=15 * deg,
+    bandwidth=400.0,
+    dummies=2,
+)
+SLICED = replace(
+    BASE,
+    dimensions=2,
+    fov=(200 * mm, 190 * mm, 5 * mm),
+    matrix=(32, 24, 1),
+    slices=3,
+    slice_gap=1 * mm,
+    flip_angle=90 * deg,
+    rf_duration=2.5 * ms,
+    rf_time_bandwidth=3.0,
+)
+SMALL = {
+    "gre": BASE,
+    "multi-echo": replace(BASE, te=(4 * ms, 7 * ms, 10 * ms, 13 * ms), slab_thickness=100 * mm),
+    "accelerated": replace(BASE, acceleration=(2, 2), reference_lines=(8, 4), partial_fourier=(0.75, 1.0)),
+    "mprage": replace(BASE, contrast="MPRAGE", ti=300 * ms, tr=700 * ms, echo_spacing=12 * ms, dummies=1),
+    "bssfp": replace(BASE, contrast="BSSFP", te=(3 * ms,), tr=6 * ms, slab_thickness=100 * mm),
+    "bssfp-2d": replace(SLICED, contrast="BSSFP", te=(4 * ms,), tr=8 * ms, flip_angle=40 * deg),
+    "tse": replace(SLICED, contrast="TSE", te=(40 * ms,), tr=600 * ms, echo_train=6, dummies=1),
+    "flair": replace(SLICED, contrast="FLAIR", te=(40 * ms,), tr=1200 * ms, ti=300 * ms, echo_train=6, dummies=1),
+    "epi": replace(
+        SLICED,
+        contrast="EPI",
+        te=(30 * ms,),
+        tr=400 * ms,
+        bandwidth=2500.0,
+        fat_saturation=True,
+        partial_fourier=(0.75, 1.0),
+    ),
+}
