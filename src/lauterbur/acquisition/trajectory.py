@@ -77,14 +77,15 @@ def sample_times(adc: Adc) -> Float:
 def trajectory(program: Program) -> Trajectory:
     """Where every sample lies."""
     listening = adc_blocks(program)
-    n_samples = np.array([program.adc[i].n_samples for i in program.blocks[listening, Column.ADC]], np.int32)
-    width = int(n_samples.max(initial=0))
+    lengths = [program.adc[i].n_samples for i in program.blocks[listening, Column.ADC]]
+    width = max(lengths, default=0)
     if len(listening) * width * 12 > _MOST_BYTES:
         raise ResourceError(
             f"k-space of {len(listening)} readouts x {width} samples needs {len(listening) * width * 12 / 2**30:.0f} GiB; "
             f"at most {_MOST_BYTES / 2**30:.0f} GiB are used; play fewer or shorter ADC windows"
         )
 
+    n_samples = np.array(lengths, np.int32)
     starts = block_starts(program)
     before = np.zeros((program.n_blocks + 1, 3))  # integral of G from the start of the program to each block
     np.cumsum(_areas(program), axis=0, out=before[1:])
