@@ -89,7 +89,8 @@ def _draw_order(panel: Axes, k: NDArray[np.floating], chosen: NDArray[np.intp], 
 
 def draw_raw(figure: FigureBase, raw: RawData) -> None:
     """The signal readout by readout, its energy per coil, and the coils' correlation."""
-    left, middle, right = add_axes(figure, 1, 3, width_ratios=[2, 1, 1])
+    panels = add_axes(figure, 1, 3 if raw.n_rx > 1 else 1, width_ratios=[2, 1, 1][: 3 if raw.n_rx > 1 else 1])
+    left = panels[0]
     some = np.unique(np.linspace(0, raw.n_readouts - 1, min(raw.n_readouts, 1200)).astype(int))
     signal = np.stack([_rss(raw.samples[i]) for i in some]) if len(some) else np.zeros((1, 1))
     floor = np.max(signal, initial=0.0) * 1e-5 or 1e-30
@@ -101,6 +102,9 @@ def draw_raw(figure: FigureBase, raw: RawData) -> None:
     left.set_xlabel("sample")
     left.set_ylabel("readout")
     left.set_title("all coils", fontsize=8.5, color="#3b4048", loc="left")
+    if raw.n_rx == 1:
+        return
+    middle, right = panels[1:]
 
     few = some[:: max(1, len(some) // 200)]
     vectors = np.concatenate([raw.samples[i] for i in few], axis=1) if len(few) else np.zeros((1, 1), np.complex64)
@@ -150,7 +154,9 @@ def _cycle(program: Program) -> tuple[int, int]:
         if 0 < i < len(prepares):
             return int(prepares[i - 1]), int(prepares[i])
     if len(excites) > 5:
-        return int(excites[0]), int(excites[5])
+        middle = np.searchsorted(excites, listens[len(listens) // 2]) - 1 if len(listens) else 0
+        i = int(np.clip(middle, 0, len(excites) - 6))
+        return int(excites[i]), int(excites[i + 5])
     return 0, program.n_blocks
 
 

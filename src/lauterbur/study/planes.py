@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from lauterbur.study.figures import add_axes, new_figure
@@ -81,13 +82,13 @@ def planes_figure(
 
 
 def window(pixels: NDArray) -> tuple[float, float]:
-    """Black and white of the display: zero, and what half a percent of the object exceeds."""
+    """Black and white of the display: zero, and what a few percent of the object, near the receivers, exceed."""
     step = max(1, round((pixels.size / 500_000) ** (1 / pixels.ndim)))
     some = pixels[(slice(None, None, step),) * pixels.ndim]
     bright = some[np.isfinite(some) & (some > 0)]
     if not bright.size:
         return 0.0, 1.0
-    return 0.0, float(np.percentile(bright[bright > np.percentile(bright, 50) * 0.2], 99.5)) or 1.0
+    return 0.0, float(np.percentile(bright[bright > np.percentile(bright, 50) * 0.2], 97)) or 1.0
 
 
 def _centre(volume: NDArray) -> list[int]:
@@ -108,7 +109,8 @@ def _mark(panel: Axes, view: str, sides: tuple[int, int]) -> None:
     for spine in panel.spines.values():
         spine.set_visible(False)
     panel.set_facecolor("black")
-    style = {"color": "#f0c674", "fontsize": 8, "transform": panel.transAxes}
+    outline = [withStroke(linewidth=2, foreground="black")]
+    style = {"color": "#f0c674", "fontsize": 8, "transform": panel.transAxes, "path_effects": outline}
     (left, right), vertical = _LETTERS[sides[0]], _LETTERS[sides[1]]
     top, bottom = (vertical[0], vertical[1]) if sides[1] == 1 else (vertical[1], vertical[0])
     panel.text(0.015, 0.5, left, va="center", ha="left", **style)  # type: ignore[arg-type]

@@ -29,9 +29,9 @@ main { max-width:1120px; margin:0 auto; padding:40px 24px 64px; }
 h1 { font-size:28px; font-weight:650; letter-spacing:-.02em; margin:0; }
 h2 { font-size:17px; font-weight:620; margin:40px 0 12px; }
 .lead { color:var(--soft); margin:6px 0 24px; }
-.numbers { display:grid; grid-template-columns:repeat(auto-fit,minmax(150px,1fr)); gap:1px; background:var(--line);
+.numbers { display:flex; flex-wrap:wrap; gap:1px; background:var(--line);
   border:1px solid var(--line); border-radius:10px; overflow:hidden; }
-.numbers div { background:var(--card); padding:12px 16px; }
+.numbers div { background:var(--card); padding:12px 16px; flex:1 1 200px; }
 .numbers b { display:block; font-size:19px; font-weight:600; font-variant-numeric:tabular-nums; letter-spacing:-.01em; }
 .numbers span { color:var(--soft); font-size:12.5px; }
 figure { margin:0; border:1px solid var(--line); border-radius:10px; overflow:hidden; background:#fff; }
