@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from lauterbur.acquisition.excitations import Excitations, excitations
 from lauterbur.acquisition.sampling import Grid, Sampling, full_size, grid, sampling
+from lauterbur.acquisition.timing import timing_of
 from lauterbur.acquisition.trajectory import Trajectory
 from lauterbur.errors import InputError
 from lauterbur.program import Float, Program, adc_blocks
@@ -92,7 +93,7 @@ def _infer(program: Program, trajectory: Trajectory, larmor_frequency: float) ->
             encoded_fov=(*found.encoded_fov[:2], depth),
         )
     middle = tuple(float(x) for x in np.mean(centres, axis=0))
-    timing = _timing(trajectory, excited, echo, slices, nav, how)
+    timing = timing_of(trajectory, excited, echo, slices, nav, how)
     sampled = float(np.median(trajectory.dwell))
     described = Header(
         matrix=found.matrix,
@@ -277,49 +278,6 @@ def _is_epi(excited: Excitations, line: NDArray[np.intp], nav: NDArray[np.intp])
     """Several lines of k-space after one excitation with no pulse between them."""
     same = (np.diff(excited.of_readout) == 0) & (np.diff(excited.pulses_before) == 0) & (nav[1:] == 0)
     return bool(np.any(same & (np.diff(line) != 0)))
-
-
-@dataclass(frozen=True)
-class _Timing:
-    te: tuple[float, ...]
-    tr: float | None
-    ti: float | None
-    echo_spacing: float | None
-
-
-def _timing(
-    trajectory: Trajectory,
-    excited: Excitations,
-    echo: NDArray[np.intp],
-    slices: NDArray[np.intp],
-    nav: NDArray[np.intp],
-    how: Sampling,
-) -> _Timing:
-    across = (
-        np.linalg.norm(how.lines.middle @ how.axes[1:].T, axis=1) if how.kind == "cartesian" else np.zeros(len(echo))
-    )
-    te, central = [], 0
-    for e in range(int(echo.max()) + 1):
-        members = np.flatnonzero((echo == e) & (nav == 0) & np.isfinite(trajectory.te))
-        if not len(members):
-            break
-        nearest = members[np.argmin(across[members])]
-        central = nearest if e == 0 else central
-        te.append(float(trajectory.te[nearest]))
-    shot = excited.of_readout
-    tr = ti = spacing = None
-    if len(excited.inversions) > 1:
-        tr = float(np.median(np.diff(excited.inversions)))
-    elif shot.max() >= 0:
-        of_slice = np.unique(shot[(slices == slices[central]) & (shot >= 0)])
-        tr = float(np.median(np.diff(excited.time[of_slice]))) if len(of_slice) > 1 else None
-    if shot[central] >= 0 and np.isfinite(excited.since_inversion[shot[central]]):
-        ti = float(excited.since_inversion[shot[central]])
-    centre = trajectory.time + trajectory.center_sample * trajectory.dwell
-    within = np.diff(centre)[(np.diff(shot) == 0) & (nav[1:] == 0) & (nav[:-1] == 0)]
-    if len(within):
-        spacing = float(np.median(within))
-    return _Timing(tuple(te), tr, ti, spacing)
 
 
 def _typical(values: Float) -> float | None:

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from lauterbur.acquisition.twin.moments import STILL, Free, Moments
 from lauterbur.program import (
     Column,
     Complex,
     Float,
-    Gradient,
     Program,
     RfPulse,
     adc_blocks,
@@ -32,27 +32,6 @@ _STEP = 5e-6  # s
 _STEP_UNDER_RAMP = 1e-6  # s
 
 NOTHING, PULSE, LISTEN, PULSE_AND_LISTEN = range(4)
-
-
-@dataclass(frozen=True, eq=False)
-class Free:
-    """Precession without RF: what its gradients do, and what diffusion needs (K is their integral from the start)."""
-
-    duration: float  # s
-    k: Float  # 1/m, (3,), K at the end
-    k_integral: Float  # s/m, (3,), integral of K
-    k_squared: float  # s/m2, integral of |K|^2
-
-    def then(self, other: Free) -> Free:
-        return Free(
-            self.duration + other.duration,
-            self.k + other.k,
-            self.k_integral + self.k * other.duration + other.k_integral,
-            self.k_squared + float(self.k @ (self.k * other.duration + 2 * other.k_integral)) + other.k_squared,
-        )
-
-
-STILL = Free(0.0, np.zeros(3), np.zeros(3), 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +107,7 @@ def score(program: Program, *, larmor_frequency: float = 0.0, readouts: NDArray[
     row_of_block[listening[kept]] = np.arange(len(kept))
 
     shape = _pulse_shapes(program, larmor_frequency)
-    reader = _Reader(program, larmor_frequency)
+    moments = Moments(program, larmor_frequency)
     phases = [
         complex(b1(p, np.zeros(1), np.ones(1, complex), larmor_frequency=larmor_frequency)[0]) for p in program.rf
     ]
@@ -139,7 +118,7 @@ def score(program: Program, *, larmor_frequency: float = 0.0, readouts: NDArray[
         i_rf, i_adc = row[Column.RF], row[Column.ADC]
         adc = program.adc[i_adc] if i_adc >= 0 else None
         key = (
-            *reader.alike[row[Column.GX : Column.GZ + 1]].tolist(),
+            *moments.alike[row[Column.GX : Column.GZ + 1]].tolist(),
             row[Column.ROTATION],
             row[Column.SHIM] if i_rf >= 0 else -1,
             shape[i_rf] if i_rf >= 0 else -1,
@@ -147,7 +126,7 @@ def score(program: Program, *, larmor_frequency: float = 0.0, readouts: NDArray[
             float(program.durations[block]),
         )
         if key not in known:
-            known[key] = _parts(reader, block, writer)
+            known[key] = _parts(moments, block, writer)
         for free, kind, item in known[key]:
             writer.free = writer.free.then(free)
             if kind == NOTHING or (kind == LISTEN and row_of_block[block] < 0):
@@ -185,72 +164,9 @@ def _frequency(pulse: RfPulse, larmor_frequency: float) -> float:
     return pulse.frequency_offset + pulse.frequency_ppm * 1e-6 * larmor_frequency
 
 
-class _Reader:
-    """The gradients of single blocks; what one of them does between two times is worked out once.
-
-    Every integral is a sum over axes, and rotations keep |K|: so gradients are integrated one by one and then turned.
-    """
-
-    def __init__(self, program: Program, larmor_frequency: float):
-        self.program, self.larmor_frequency = program, larmor_frequency
-        self.known: dict[Hashable, tuple[Float, Float, Float]] = {}
-        first: dict[Hashable, int] = {}
-        contents = [(g.time.tobytes(), g.waveform.tobytes(), g.delay) for g in program.gradients]
-        self.alike = np.array([first.setdefault(c, i) for i, c in enumerate(contents)] + [-1])  # -1 finds the last
-
-    def integrals(self, block: int, at: Float) -> tuple[Float, Float, Float]:
-        """K (n, 3) 1/m, its integral (n, 3) s/m and that of |K|^2 (n,) s/m2, each from at[0] to every one of `at`."""
-        row = self.program.blocks[block]
-        k, k_integral, k_squared = np.zeros((len(at), 3)), np.zeros((len(at), 3)), np.zeros(len(at))
-        for axis, i in enumerate(self.alike[row[Column.GX : Column.GZ + 1]].tolist()):
-            if i >= 0:
-                key = (i, at.tobytes())
-                if key not in self.known:
-                    self.known[key] = _integrals(self.program.gradients[i], at)
-                k[:, axis], k_integral[:, axis], squared = self.known[key]
-                k_squared += squared
-        turn = row[Column.ROTATION]
-        if turn >= 0:
-            k, k_integral = k @ self.program.rotations[turn].T, k_integral @ self.program.rotations[turn].T
-        return k, k_integral, k_squared
-
-    def free(self, block: int, start: float, end: float) -> Free:
-        if end <= start:
-            return STILL
-        k, k_integral, k_squared = self.integrals(block, np.array([start, end]))
-        return Free(end - start, k[1], k_integral[1], float(k_squared[1]))
-
-    def marks(self, block: int) -> list[Float]:
-        """Where the gradients of a block have corners."""
-        used = [self.program.gradients[i] for i in self.program.blocks[block, Column.GX : Column.GZ + 1] if i >= 0]
-        return [g.delay + g.time for g in used]
-
-
-def _integrals(gradient: Gradient, at: Float) -> tuple[Float, Float, Float]:
-    """Of one gradient: K (n,), its integral and that of its square, each from at[0] to every one of `at`.
-
-    K is a parabola on each straight line of the gradient; Gauss's rule with three nodes is exact for its square.
-    """
-    time = gradient.delay + gradient.time
-    if not gradient.duration > 0:
-        return np.zeros(len(at)), np.zeros(len(at)), np.zeros(len(at))
-    edge = np.unique(np.concatenate([at, time[(time > at[0]) & (time < at[-1])]]))
-    length = np.diff(edge)
-    early, late = (np.interp(edge[:-1] + x * length, time, gradient.waveform, left=0, right=0) for x in (0.25, 0.75))
-    mean, rise = (early + late) / 2, 2 * (late - early)  # over the whole piece
-    begin = mean - rise / 2
-    k = np.concatenate([[0.0], np.cumsum(mean * length)])
-    first = np.cumsum(length * (k[:-1] + length * (begin / 2 + rise / 6)))
-    second = np.zeros(len(length))
-    for x, weight in zip(0.5 + np.sqrt(0.15) * np.array([-1, 0, 1]), np.array([5, 8, 5]) / 18, strict=True):
-        second += weight * length * (k[:-1] + length * x * (begin + rise * x / 2)) ** 2
-    wanted = np.searchsorted(edge, at)
-    return k[wanted], np.concatenate([[0.0], first])[wanted], np.concatenate([[0.0], np.cumsum(second)])[wanted]
-
-
-def _parts(reader: _Reader, block: int, writer: _Writer) -> list[tuple[Free, int, int]]:
+def _parts(moments: Moments, block: int, writer: _Writer) -> list[tuple[Free, int, int]]:
     """What one block asks for, in order: free precession, then an event."""
-    program = reader.program
+    program = moments.program
     row, length = program.blocks[block], float(program.durations[block])
     pulse = program.rf[row[Column.RF]] if row[Column.RF] >= 0 else None
     adc = program.adc[row[Column.ADC]] if row[Column.ADC] >= 0 else None
@@ -264,25 +180,25 @@ def _parts(reader: _Reader, block: int, writer: _Writer) -> list[tuple[Free, int
         overlaps = bool(len(samples)) and samples[0] < end and samples[-1] > start
         if overlaps:
             start, end = min(start, samples[0]), max(end, samples[-1])
-        cut = _cut(reader, block, pulse, start, end, samples if overlaps else np.zeros(0))
+        cut = _cut(moments, block, pulse, start, end, samples if overlaps else np.zeros(0))
         events.append((start, end, PULSE_AND_LISTEN if overlaps else PULSE, writer.number(cut)))
         if overlaps:
             adc = None
     if adc is not None:
-        window = _window(reader, block, samples, adc.delay)
+        window = _window(moments, block, samples, adc.delay)
         events.append((adc.delay, adc.delay, LISTEN, writer.number(window)))
     events.sort()
 
     parts, now = [], 0.0
     for start, end, kind, item in events:
-        parts.append((reader.free(block, now, start), kind, item))
+        parts.append((moments.free(block, now, start), kind, item))
         now = end
-    parts.append((reader.free(block, now, max(length, now)), NOTHING, 0))
+    parts.append((moments.free(block, now, max(length, now)), NOTHING, 0))
     return parts
 
 
-def _window(reader: _Reader, block: int, samples: Float, start: float) -> Window:
-    k, k_integral, k_squared = (x[1:] for x in reader.integrals(block, np.concatenate([[start], samples])))
+def _window(moments: Moments, block: int, samples: Float, start: float) -> Window:
+    k, k_integral, k_squared = (x[1:] for x in moments.integrals(block, np.concatenate([[start], samples])))
     since = samples - start
     spread = np.sum(k * k, axis=1) * since - 2 * np.sum(k * k_integral, axis=1) + k_squared
     line = k[0] + np.arange(len(k))[:, None] * (k[-1] - k[0]) / max(1, len(k) - 1)
@@ -290,12 +206,12 @@ def _window(reader: _Reader, block: int, samples: Float, start: float) -> Window
     return Window(since, k, spread, is_uniform)
 
 
-def _cut(reader: _Reader, block: int, pulse: RfPulse, start: float, end: float, samples: Float) -> Pulse:
+def _cut(moments: Moments, block: int, pulse: RfPulse, start: float, end: float, samples: Float) -> Pulse:
     """The pulse from start to end as steps; the samples taken on the way end a step each."""
     lengths, values = rf_steps(pulse)
     envelope = b1(replace(pulse, frequency_offset=0.0, frequency_ppm=0.0), np.zeros(len(values)), values, phase=0.0)
     marks = pulse.delay + np.concatenate([[0.0], np.cumsum(lengths)])
-    edge = np.unique(np.clip(np.concatenate([[start, end], marks, samples, *reader.marks(block)]), start, end))
+    edge = np.unique(np.clip(np.concatenate([[start, end], marks, samples, *moments.marks(block)]), start, end))
     edge = edge[np.concatenate([[True], np.diff(edge) > 1e-13])]
 
     def held(at: Float) -> Complex:
@@ -303,7 +219,7 @@ def _cut(reader: _Reader, block: int, pulse: RfPulse, start: float, end: float, 
         return np.where((at > marks[0]) & (at < marks[-1]), envelope[step], 0)
 
     def mean_gradient(edge: Float) -> Float:
-        return np.diff(reader.integrals(block, edge)[0], axis=0) / np.diff(edge)[:, None]
+        return np.diff(moments.integrals(block, edge)[0], axis=0) / np.diff(edge)[:, None]
 
     middle, length = (edge[1:] + edge[:-1]) / 2, np.diff(edge)
     halves = mean_gradient(np.sort(np.concatenate([edge, middle])))
@@ -317,8 +233,8 @@ def _cut(reader: _Reader, block: int, pulse: RfPulse, start: float, end: float, 
     duration = np.diff(edge)
     sample = np.full(len(duration), -1, np.int32)
     sample[np.clip(np.searchsorted(edge, samples - 1e-13) - 1, 0, None)] = np.arange(len(samples))
-    frequency = _frequency(pulse, reader.larmor_frequency)
+    frequency = _frequency(pulse, moments.larmor_frequency)
     turn = np.exp(-2j * np.pi * frequency * (np.array([start, end]) - pulse.delay))
     middle = (edge[1:] + edge[:-1]) / 2
-    weights = shim_weights(reader.program, block)
+    weights = shim_weights(moments.program, block)
     return Pulse(duration, held(middle), mean_gradient(edge), frequency, turn, weights, sample)
