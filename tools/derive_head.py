@@ -42,7 +42,7 @@ TEMPORAL_FLOOR = 21  # i_z below which nothing in front of the brain stem is bra
 
 # (distance from the midline, i_y, i_z) of the centre, semi-axes mm, turn about z (front end towards the midline) rad,
 # intensity from, to: ellipsoids around the deep nuclei, drawn by eye, in which intensity then decides
-NUCLEI = {
+NUCLEI: dict[str, list[tuple]] = {
     "putamen": [((26, 89, 73), (9.5, 25, 15), 0.28, 86, 102.5)],
     "caudate": [((11, 74, 74), (8, 16, 15), 0.15, 78, 105), ((15, 90, 89), (4.5, 20, 8), 0.12, 78, 105)],
     "pallidum": [((18.5, 91, 70), (6.5, 13, 9), 0.5, 97, 112)],
@@ -85,7 +85,7 @@ def ramp(value: Volume, low: float, high: float) -> Volume:
     return np.clip((value - low) / (high - low), 0, 1).astype(np.float32)
 
 
-def coordinates(shape: tuple[int, ...]) -> tuple[NDArray, NDArray, NDArray]:
+def coordinates(shape: tuple[int, ...]) -> tuple[NDArray, ...]:
     return np.ogrid[: shape[0], : shape[1], : shape[2]]
 
 
