@@ -23,6 +23,7 @@ from lauterbur.protocol.protocol import Protocol, slice_offsets
 from lauterbur.scanner.machine import Scanner
 from lauterbur.sequence.description import definitions, line_phase, offset, placed
 from lauterbur.sequence.excitation import Excitation, excitation, selective
+from lauterbur.sequence.interleaving import dealt, inverted_slots, slots
 from lauterbur.sequence.limits import (
     Limits,
     delayed,
@@ -38,7 +39,6 @@ from lauterbur.sequence.limits import (
 )
 from lauterbur.sequence.pulses import inversion, inversion_bandwidth, sinc
 from lauterbur.sequence.readout import Readout, readout
-from lauterbur.sequence.sampling import phase_lines
 from lauterbur.sequence.table import Block, Events, Table, beside, grouped, program, repeated
 
 CRUSH = 4.0  # turns across the slice, each side of a refocusing pulse
@@ -76,27 +76,33 @@ def turbo_spin_echo(protocol: Protocol, scanner: Scanner) -> Program:
     p = placed(protocol, scanner)
     limit = limits(scanner, p.directions)
     plan = train(p, limit)
-    line, reference, both, n_shots = _shots(p, plan)
+    line, reference, both, n_shots = dealt(p, plan.at_te)
     events = Events(p.directions)
-    slots = _slots(p, plan, limit)
+    if p.contrast == "FLAIR":
+        inverse = _inversion(p, limit, 0.0)
+        slot = max(plan.length, inverse.duration + gentle(REST / p.fov[2], 5e-3, limit))
+        lead = plan.excitation.center - inverse.center
+        time = inverted_slots(p, plan.length, slot, lead, limit.block_raster)
+    else:
+        time = slots(p, plan.length, limit.block_raster)
 
     shot = np.concatenate((np.full(p.dummies, -1), np.tile(np.arange(n_shots), p.averages)))
     average = np.concatenate((np.zeros(p.dummies, np.int64), np.repeat(np.arange(p.averages), n_shots)))
     packages = []
-    for package in slots.packages:
+    for package in time.packages:
         m = len(package)
         visit = _Visit(np.repeat(shot, m), np.tile(package, len(shot)), np.repeat(average, m))
         pieces = []
         if p.contrast == "FLAIR":
-            pieces.append(grouped(_inversions(events, p, limit, slots, visit), len(shot)))
-            if slots.wait > 0:
-                pieces.append(repeated(events, len(shot), [Block(slots.wait)]))
+            pieces.append(grouped(_inversions(events, p, limit, time.slot, visit), len(shot)))
+            if time.wait > 0:
+                pieces.append(repeated(events, len(shot), [Block(time.wait)]))
         echoes = _echoes(events, p, limit, plan, visit, line, reference, both)
-        if slots.fill > 0:
-            echoes = beside(echoes, repeated(events, len(visit.shot), [Block(slots.fill)]))
+        if time.fill > 0:
+            echoes = beside(echoes, repeated(events, len(visit.shot), [Block(time.fill)]))
         pieces.append(grouped(echoes, len(shot)))
-        if slots.end > 0:
-            pieces.append(repeated(events, len(shot), [Block(slots.end)]))
+        if time.end > 0:
+            pieces.append(repeated(events, len(shot), [Block(time.end)]))
         packages.append(beside(*pieces))
     table = beside(*packages)
 
@@ -107,7 +113,7 @@ def turbo_spin_echo(protocol: Protocol, scanner: Scanner) -> Program:
         fov=plan.readout.fov,
         te=(plan.te,),
         tr=float(np.sum(table.durations[0])),
-        ti=slots.ti,
+        ti=time.ti,
         echo_spacing=plan.spacing,
         bandwidth=plan.readout.bandwidth,
     )
@@ -190,34 +196,6 @@ def crushed(p: Protocol, limit: Limits, place: float) -> Excitation:
     )
 
 
-def _shots(p: Protocol, plan: Train) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_], int]:
-    """(shot, echo) lines, -1 for none, and whether each is a reference, and both.
-
-    Lines are dealt in rising order to bands of one line per shot; the band with the centre is played at te, the others
-    follow round the train.
-    """
-    chosen = phase_lines(p)
-    n, n_echoes = len(chosen), plan.n_echoes
-    n_shots = -(-n // n_echoes)
-    centre = int(np.searchsorted(chosen.index, p.matrix[1] // 2))
-    empty = n_shots * n_echoes - n
-    # places left empty go to the outer edges, so that the centre comes to lie in the middle of its band
-    early = [e for e in range(empty + 1)]
-    first = min(early, key=lambda e: abs((centre + e) % n_shots - (n_shots - 1) / 2))
-    place = np.full(n_shots * n_echoes, -1)
-    place[first : first + n] = np.arange(n)
-    bands = place.reshape(n_echoes, n_shots)
-    bands = np.roll(bands, plan.at_te - (centre + first) // n_shots, axis=0).T
-    taken = bands >= 0
-    pick = np.maximum(bands, 0)
-    return (
-        np.where(taken, chosen.index[pick], -1),
-        taken & chosen.reference[pick],
-        taken & chosen.reference[pick] & chosen.regular[pick],
-        n_shots,
-    )
-
-
 @dataclass(frozen=True)
 class _Visit:
     """Slice trains in the order played, each (train,)."""
@@ -227,62 +205,12 @@ class _Visit:
     average: NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class _Slots:
-    packages: list[NDArray[np.int64]]  # slices, -1 where a package has one less
-    slot: float  # s, of one slice's train
-    fill: float  # s, silent at the end of every train
-    end: float  # s, silent at the end of every package
-    wait: float  # s, between the inversions of a package and its trains
-    ti: float | None
-
-
-def _slots(p: Protocol, plan: Train, limit: Limits) -> _Slots:
-    """How slices share a TR: neighbours far apart in time; for FLAIR in packages that are inverted, then read."""
-    raster = limit.block_raster
-    if p.contrast != "FLAIR":
-        order = np.array([*range(0, p.slices, 2), *range(1, p.slices, 2)])
-        slot = np.floor(p.tr / p.slices / raster + 1e-6) * raster
-        if not slot >= plan.length - 1e-9:
-            raise ProtocolError(
-                f"{p.name}: tr {p.tr * 1e3:.5g} ms is too short for {p.slices} trains of {plan.length * 1e3:.4g} ms; at least "
-                f"{up(p.slices * plan.length, 1e-3) * 1e3:.0f} ms, or at most {int(p.tr / plan.length)} slices, is possible"
-            )
-        return _Slots([order], slot, slot - plan.length, nearest(p.tr - p.slices * slot, raster), 0.0, None)
-
-    inverse = _inversion(p, limit, 0.0)
-    slot = max(plan.length, inverse.duration + gentle(REST / p.fov[2], 5e-3, limit))
-    ti = p.ti or 0.0
-    lead = plan.excitation.center - inverse.center
-    most = int((ti - lead) / slot + 1e-9)  # inversions that fit before the first train
-    if not most >= 1:
-        raise ProtocolError(
-            f"{p.name}: ti {ti * 1e3:.4g} ms is too short for a train of {slot * 1e3:.4g} ms; at least "
-            f"{up(slot + lead, 1e-3) * 1e3:.0f} ms is possible"
-        )
-    n_packages = -(-p.slices // most)
-    m = -(-p.slices // n_packages)
-    wait = nearest(ti - m * slot - lead, raster)
-    used = 2 * m * slot + wait
-    end = nearest(p.tr / n_packages - used, raster)
-    if not end >= 0:
-        raise ProtocolError(
-            f"{p.name}: tr {p.tr * 1e3:.5g} ms is too short for {p.slices} slices in {n_packages} packages; at least "
-            f"{up(n_packages * used, 1e-3) * 1e3:.0f} ms is possible"
-        )
-    packages = []
-    for i in range(n_packages):
-        mine = np.arange(i, p.slices, n_packages)
-        packages.append(np.concatenate((mine, np.full(m - len(mine), -1))))
-    return _Slots(packages, slot, slot - plan.length, end, wait, m * slot + wait + lead)
-
-
 def _inversion(p: Protocol, limit: Limits, place: float) -> Excitation:
     pulse = inversion(limit)
     return selective(pulse, inversion_bandwidth() / (INVERTED * p.fov[2]), offset(p, 2) + place, limit)
 
 
-def _inversions(events: Events, p: Protocol, limit: Limits, slots: _Slots, visit: _Visit) -> Table:
+def _inversions(events: Events, p: Protocol, limit: Limits, slot: float, visit: _Visit) -> Table:
     places = slice_offsets(p)
     shapes = [_inversion(p, limit, float(place)) for place in places]
     one = shapes[0]
@@ -292,7 +220,7 @@ def _inversions(events: Events, p: Protocol, limit: Limits, slots: _Slots, visit
     crusher = lobe(REST / p.fov[2], gentle(REST / p.fov[2], 5e-3, limit), limit)
     layout = [
         Block(one.duration, rf=rf, gradients={2: events.gradient(2, gradient)}),
-        Block(nearest(slots.slot - one.duration, limit.block_raster), gradients={2: events.gradient(2, crusher)}),
+        Block(nearest(slot - one.duration, limit.block_raster), gradients={2: events.gradient(2, crusher)}),
     ]
     return repeated(events, len(rf), layout, {"SLC": np.maximum(visit.slice, 0)})
 
