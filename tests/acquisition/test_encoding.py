@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from programs import Builder, sinc
 
 from lauterbur.acquisition.encoding import header, labels
 from lauterbur.acquisition.trajectory import trajectory
+from lauterbur.acquisition.twin.reference import play
+from lauterbur.acquisition.twin.spins import Spins
 from lauterbur.errors import InputError
 from lauterbur.rawdata import Header, header_to_json
 
@@ -73,6 +77,15 @@ def test_skipped_lines_are_seen_as_acceleration_where_the_field_of_view_is_known
     assert found.acceleration == (2, 1)
     assert found.matrix[1] == N
     np.testing.assert_array_equal(labels(program, played)["LIN"], range(0, N, 2))
+
+
+def test_a_receiver_frequency_moves_the_field_of_view():
+    program = gradient_echo().program()
+    shifted = [replace(a, frequency_offset=0.03 / FOV / 2e-5) for a in program.adc]  # gamma-bar G = 1 / FOV / dwell
+    program = replace(program, adc=tuple(shifted))
+    np.testing.assert_allclose(header(program, trajectory(program)).position, [0.03, 0, 0], atol=1e-6)
+    point = play(program, Spins([[0.03, 0, 0]]))[:, 0]
+    assert np.argmax(np.abs(np.fft.fftshift(np.fft.ifft(point[N // 2])))) == N // 2
 
 
 def test_what_the_program_says_is_believed():

@@ -17,7 +17,7 @@ from lauterbur.acquisition.sampling import Grid, Sampling, full_size, grid, samp
 from lauterbur.acquisition.timing import timing_of
 from lauterbur.acquisition.trajectory import Trajectory
 from lauterbur.errors import InputError
-from lauterbur.program import Float, Program, adc_blocks
+from lauterbur.program import Column, Float, Program, adc_blocks
 from lauterbur.rawdata import COUNTERS, FLAGS, Header, header_from_json
 from lauterbur.units import GAMMA_BAR
 
@@ -92,6 +92,8 @@ def _infer(program: Program, trajectory: Trajectory, larmor_frequency: float) ->
             encoded_matrix=(*found.encoded_matrix[:2], n_slices),
             encoded_fov=(*found.encoded_fov[:2], depth),
         )
+    if how.kind == "cartesian":
+        centres = centres + _readout_shift(program, trajectory, how, larmor_frequency) * how.axes[0]
     middle = tuple(float(x) for x in np.mean(centres, axis=0))
     timing = timing_of(trajectory, excited, echo, slices, nav, how)
     sampled = float(np.median(trajectory.dwell))
@@ -207,6 +209,18 @@ def _spiral_fov(how: Sampling, trajectory: Trajectory, reach: float) -> float:
     k = trajectory.k[0, : trajectory.n_samples[0]] @ how.axes[:2].T
     turns = abs(np.ptp(np.unwrap(np.angle(k[:, 0] + 1j * k[:, 1])))) / (2 * np.pi)
     return float(max(1.0, turns * len(trajectory.k)) / max(reach, 1e-6))
+
+
+def _readout_shift(program: Program, trajectory: Trajectory, how: Sampling, larmor_frequency: float) -> float:
+    """m: a receiver frequency moves the centre of the image along the readout, to where gamma-bar G.r equals it."""
+    adc = [program.adc[i] for i in program.blocks[adc_blocks(program), Column.ADC]]
+    offset = np.array([a.frequency_offset + a.frequency_ppm * 1e-6 * larmor_frequency for a in adc])
+    gradient = ((how.lines.last - how.lines.first) @ how.axes[0]) / np.maximum(trajectory.n_samples - 1, 1)
+    gradient = gradient / np.where(trajectory.dwell > 0, trajectory.dwell, np.inf)  # Hz/m, mean over the window
+    reads = np.abs(gradient) > 0.5 * np.abs(gradient).max()
+    shifts = offset[reads] / gradient[reads]
+    agree = np.ptp(shifts) <= 0.01 * np.abs(shifts).max()  # else the frequency serves another purpose
+    return float(np.median(shifts)) if agree else 0.0
 
 
 def _sense(how: Sampling) -> float:
