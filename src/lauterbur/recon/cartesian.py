@@ -140,10 +140,11 @@ def _describe_problem(sampling: Sampling, calibration: NDArray[Any] | None, n_rx
 def _grid_for(layout: Layout, n_x: int) -> tuple[int, int, int]:
     """Points of the coarse maps along partition, phase, readout."""
     n_z = layout.n_partitions
+    most = COARSE if n_z == 1 else COARSE // 2  # along the readout of a volume every point is a plane to solve
     return (
         1 if n_z == 1 else min(COARSE, max(n_z, 12)),
         min(COARSE, max(layout.phase.n, 12)),
-        min(COARSE, max(n_x, 12)),
+        min(most, max(n_x, 12)),
     )
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from lauterbur.recon.fft import fft, ifft, resized
 
 Array = NDArray[np.complexfloating[Any, Any]]
-KERNEL = 6  # patch width in k-space points, as in the paper
+KERNEL = 5  # patch width in k-space points; the paper's 6 costs twice the time for the same maps
 NULL_SPACE = 0.02  # singular values below this part of the largest span the null space
 POWER_ITERATIONS = 20
 
@@ -81,8 +81,7 @@ def _reference(calibration: Array) -> Array:
     patch = image[(slice(None), *near)].reshape(len(image), -1)
     _, vectors = np.linalg.eigh(patch @ patch.conj().T)
     weights = vectors[:, -1]
-    strongest = weights[np.argmax(np.abs(weights))]
-    return weights * np.conj(strongest) / np.abs(strongest)
+    return weights * np.exp(-1j * np.angle(weights[0]))  # receiver 0 sets the phase, the strongest after compression
 
 
 def coarse_maps(calibration: Array, grid: tuple[int, int, int]) -> CoarseMaps:

@@ -19,6 +19,7 @@ from lauterbur.recon.fft import fft, resized
 from lauterbur.recon.geometry import directions
 from lauterbur.recon.layout import FRAME_COUNTERS, has_k
 from lauterbur.recon.nufft import Nufft, density_weights
+from lauterbur.recon.radial import centre_turns
 from lauterbur.recon.timings import Timings
 
 COARSE = 48  # points of the low-resolution images that give the maps
@@ -33,6 +34,7 @@ class Gridded:
     frame: NDArray[np.intp]  # (readout,)
     image: NDArray[np.intp]  # readouts used
     coverage: float  # samples per voxel
+    notes: tuple[str, ...] = ()
 
 
 def _linear(n: int, coarse: int) -> NDArray[np.float32]:
@@ -89,6 +91,7 @@ def reconstruct_noncartesian(raw: RawData, header: Header, mixing: NDArray[Any],
     pixels = np.zeros((len(frames), len(slices) if is_slices else n_z, n_y, n_x), np.complex64)
     known: dict[bytes, NDArray[np.float32]] = {}
     coverage = 0.0
+    notes: set[str] = set()
 
     for i_slice, slice_label in enumerate(slices):
         maps: CoarseMaps | None = None
@@ -115,8 +118,13 @@ def reconstruct_noncartesian(raw: RawData, header: Header, mixing: NDArray[Any],
                     weights = known[key] = density_weights(operator)
             with timings.stage("gridding"):
                 samples = np.empty((len(mixing), len(points)), np.complex64)
+                turns = centre_turns(raw, mine, mixing)
+                block = np.asarray(raw.samples[mine])
+                if turns is not None:
+                    block = block * turns[:, None, None]
+                    notes.add("readouts were turned to the same phase at the centre of k-space")
                 mixed = mixing.astype(np.complex64)
-                flat = np.asarray(raw.samples[mine]).transpose(1, 0, 2)[:, valid][:, inside]
+                flat = block.transpose(1, 0, 2)[:, valid][:, inside]
                 np.matmul(mixed, flat, out=samples)
             if maps is None:
                 with timings.stage("sensitivities"):
@@ -137,4 +145,4 @@ def reconstruct_noncartesian(raw: RawData, header: Header, mixing: NDArray[Any],
             else:
                 pixels[i_frame] = total
     named = tuple({name: int(v) for name, v in zip(FRAME_COUNTERS, row, strict=True)} for row in frames)
-    return Gridded(pixels, slices.astype(np.intp), named, frame, image, coverage)
+    return Gridded(pixels, slices.astype(np.intp), named, frame, image, coverage, tuple(sorted(notes)))

@@ -86,7 +86,7 @@ def reconstruct(
         facts["acceleration"] = list(result.sampling.factors)
     else:
         gridded = reconstruct_noncartesian(raw, header, mixing, timings)
-        pixels, notes = gridded.pixels, []
+        pixels, notes = gridded.pixels, list(gridded.notes)
         slices, frames, frame, used = gridded.slices, gridded.frames, gridded.frame, gridded.image
         voxel = tuple(header.fov[i] / header.matrix[i] for i in range(3))  # type: ignore[assignment]
         facts["method"] = "density-compensated NUFFT"

@@ -1,0 +1,135 @@
+"""What was not measured: parallel imaging, partial Fourier, asymmetric echoes."""
+
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+import pytest
+from boxes import Scan, nrmse
+
+from lauterbur.errors import InputError
+from lauterbur.recon.partial_fourier import projected
+from lauterbur.recon.reconstruction import reconstruct
+from lauterbur.recon.sampling import calibration_block, describe
+from lauterbur.recon.sense import unfolded
+
+N_RX = 12
+
+
+@lru_cache(maxsize=1)
+def full():
+    return reconstruct(Scan(n_rx=N_RX).raw()).pixels[0]
+
+
+@pytest.mark.parametrize(("factors", "limit"), [((2, 1), 0.02), ((3, 1), 0.06), ((2, 2), 0.06)], ids=["2", "3", "2x2"])
+def test_undersampled_lines_are_unfolded(factors, limit):
+    image = reconstruct(Scan(n_rx=N_RX, factors=factors).raw())
+    assert nrmse(np.abs(image.pixels[0]), np.abs(full())) < limit
+    assert image.provenance["reconstruction"]["acceleration"] == list(factors)
+    g = image.maps["g_factor"]
+    assert g.shape == image.pixels.shape[1:]
+    assert np.median(g[g > 0]) >= 1
+
+
+def test_a_matrix_that_the_factor_does_not_divide_is_unfolded_too():
+    scan = Scan(matrix=(40, 37, 20), n_rx=N_RX)
+    whole = reconstruct(scan.raw()).pixels
+    assert nrmse(np.abs(reconstruct(replace(scan, factors=(2, 1)).raw()).pixels), np.abs(whole)) < 0.03
+
+
+def test_separate_reference_lines_calibrate_but_do_not_enter_the_image():
+    scan = Scan(n_rx=N_RX, factors=(2, 1))
+    raw, lines = scan.raw(), scan.lines()
+    on_lattice = (lines[:, 0] - scan.matrix[1] // 2) % 2 == 0
+    near = np.abs(lines[:, 0] - scan.matrix[1] // 2) < scan.reference_lines / 2
+    labels = {**raw.labels, "REF": near.astype(np.int32), "IMA": (near & on_lattice).astype(np.int32)}
+    assert nrmse(reconstruct(replace(raw, labels=labels)).pixels, reconstruct(raw).pixels) < 1e-3
+
+
+def test_the_solution_of_aliased_pixels_is_exact_for_exact_maps():
+    rng = np.random.default_rng(0)
+    n_x, n_rx, n_z, n_y, r = 3, 4, 1, 12, 3
+    truth = rng.normal(size=(n_x, n_z, n_y)) + 1j * rng.normal(size=(n_x, n_z, n_y))
+    maps = rng.normal(size=(n_x, n_rx, n_z, n_y)) + 1j * rng.normal(size=(n_x, n_rx, n_z, n_y))
+    maps /= np.linalg.norm(maps, axis=1, keepdims=True)
+    from lauterbur.recon.fft import fft, ifft
+
+    k = fft(maps * truth[:, None], (2, 3))
+    k[..., np.arange(n_y) % r != 1] = 0
+    found, g = unfolded(
+        ifft(k, (2, 3)), maps.astype(np.complex64), np.ones((n_x, n_z, n_y), np.float32), (r, 1), (1, 0)
+    )
+    assert nrmse(found, truth) < 1e-2  # the ridge
+    assert (g >= 1).all()
+
+
+@pytest.mark.parametrize(("partial", "limit"), [((0.75, 1.0), 0.1), ((0.75, 0.8), 0.12)])
+def test_partial_fourier_is_completed_better_than_by_zeros(partial, limit):
+    raw = Scan(n_rx=N_RX, partial=partial).raw()
+    error = nrmse(np.abs(reconstruct(raw).pixels[0]), np.abs(full()))
+    zeros = nrmse(np.abs(reconstruct(raw, partial_fourier=False).pixels[0]), np.abs(full()))
+    assert error < limit
+    assert error < 0.85 * zeros
+
+
+def test_an_asymmetric_echo_is_completed():
+    scan = Scan(fov=(0.26, 0.26, 0.2))
+    whole = reconstruct(scan.raw()).pixels
+    raw = replace(scan, cut=24).raw()
+    error = nrmse(reconstruct(raw).pixels, whole)
+    assert error < 0.85 * nrmse(reconstruct(raw, partial_fourier=False).pixels, whole)
+
+
+def test_projection_is_exact_for_an_image_without_phase():
+    rng = np.random.default_rng(1)
+    image = rng.uniform(size=(24, 16)).astype(np.complex64)
+    from lauterbur.recon.fft import fft, ifft
+
+    measured = np.arange(24) >= 4
+    k = fft(image, 0) * measured[:, None]
+    error = [nrmse(projected(ifft(k, 0), {0: measured}, iterations=n), image) for n in (0, 20)]
+    assert error[1] < 0.1 * error[0]
+
+
+def test_a_cut_corner_is_not_undersampling():
+    z, y = np.meshgrid(np.arange(16) - 8, np.arange(20) - 10, indexing="ij")
+    found = describe((z / 8) ** 2 + (y / 10) ** 2 <= 1.0)
+    assert found.factors == (1, 1) and found.is_regular
+
+
+def test_the_lattice_and_the_calibration_block_are_found():
+    mask = np.zeros((12, 30), bool)
+    mask[1::2, 2::3] = True
+    mask[3:9, 10:20] = True
+    found = describe(mask)
+    assert found.factors == (3, 2) and found.offsets == (2, 1) and found.is_regular
+    block = calibration_block(mask)
+    assert block[0].start <= 3 and block[0].stop >= 9 and (block[1].start, block[1].stop) == (10, 20)
+
+
+def test_undersampling_without_reference_lines_is_refused_with_the_remedy():
+    with pytest.raises(InputError, match=r"reference lines about k = 0 along phase; at least 6"):
+        reconstruct(Scan(n_rx=4, factors=(2, 1), reference_lines=0).raw())
+
+
+def test_more_aliases_than_receivers_are_refused():
+    with pytest.raises(InputError, match="needs at least 4 receivers but there are 2"):
+        reconstruct(Scan(n_rx=2, factors=(2, 2)).raw())
+
+
+def test_a_gap_in_the_lines_is_refused_with_its_place():
+    raw = Scan(n_rx=4).raw()
+    rng = np.random.default_rng(0)
+    keep = np.sort(rng.choice(raw.n_readouts, int(0.7 * raw.n_readouts), replace=False))
+    gapped = replace(
+        raw,
+        samples=raw.samples[keep],
+        n_samples=raw.n_samples[keep],
+        k=raw.k[keep],
+        time=raw.time[keep],
+        dwell=raw.dwell[keep],
+        center_sample=raw.center_sample[keep],
+        labels={k: v[keep] for k, v in raw.labels.items()},
+    )
+    with pytest.raises(InputError, match="no regular pattern"):
+        reconstruct(gapped)
