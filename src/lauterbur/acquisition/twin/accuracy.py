@@ -58,7 +58,7 @@ def plan_trial(program: Program, spins: Spins, seed: int, *, budget: float = BUD
     isochromats = int(np.clip(budget / (2 * heard * n_pulses), FEWEST, MOST))
     n_most = max(a.n_samples for a in program.adc)
     signal = np.zeros((len(readouts), heard, n_most), np.complex64)
-    return Trial(beginning, Witness(chosen, readouts, signal), isochromats)
+    return Trial(beginning, Witness(chosen, readouts, signal, []), isochromats)
 
 
 def judge(trial: Trial, spins: Spins, *, larmor_frequency: float = 0.0, seed: int = 0) -> dict[str, float | int]:
@@ -80,6 +80,7 @@ def judge(trial: Trial, spins: Spins, *, larmor_frequency: float = 0.0, seed: in
     ]
     width = plays[0].shape[2]
     error, power = _by_voxel(fast[:, :, :width], *plays)
+    error = error + sum(witness.left_out) * power.mean()  # what all spins together do not show, spread over them
     estimate = _relative(error.sum(), power.sum())
     rng = np.random.default_rng(np.random.SeedSequence([seed, 0xB007]))
     draws = rng.integers(len(error), size=(2000, len(error)))

@@ -110,7 +110,7 @@ class GridAtoms:
             **p, "position": p["u"][:, None] * self.axis[None, :], "field": p["b1"][None, :].astype(complex),
         }
 
-    def values(self, table: NDArray[np.complex64], parameters: Parameters, quadrature: int, chosen: slice) -> NDArray:
+    def values(self, table: NDArray[np.complex64], parameters: Parameters, quadrature: int, chosen: NDArray) -> NDArray:
         return self.grid.interpolate(table, {name: parameters[name] for name in self.grid.parameters})
 
 
@@ -121,7 +121,7 @@ class ExactAtoms:
     parameters: Parameters
     index: NDArray[np.int64]  # (quadrature, n) the atom of each spin
 
-    def values(self, table: NDArray[np.complex64], parameters: Parameters, quadrature: int, chosen: slice) -> NDArray:
+    def values(self, table: NDArray[np.complex64], parameters: Parameters, quadrature: int, chosen: NDArray) -> NDArray:
         return table[self.index[quadrature, chosen]]
 
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg
+import scipy.special
 from numpy.typing import NDArray
 
 from lauterbur.acquisition.twin.atoms import CANDIDATES, AtomGrid, Dimension, chebyshev, local
@@ -42,14 +43,19 @@ class Witness:
     spins: NDArray[np.intp]  # sorted
     readouts: NDArray[np.intp]  # sorted
     signal: NDArray[np.complex64]  # (readout, spin, sample), filled by the engine; not demodulated
+    left_out: list[float]  # energies, relative to the signal's, of what all spins together were found not to show
 
-    def listen(self, g: Group, joint: Joint, k: NDArray, center, players: Cast, chosen: NDArray, values: NDArray) -> None:
-        local = np.searchsorted(chosen, self.spins)
-        local = np.minimum(local, len(chosen) - 1)
+    def within(self, chosen: NDArray) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Which of these spins are witnesses: their places in `chosen`, and their numbers here."""
+        local = np.minimum(np.searchsorted(chosen, self.spins), len(chosen) - 1)
         here = np.flatnonzero(chosen[local] == self.spins)
+        return local[here], here
+
+    def listen(self, g: Group, joint: Joint, k: NDArray, center, players: Cast, here: NDArray, values: NDArray) -> None:
+        """values: (component, witness) of those here."""
         slot = np.minimum(np.searchsorted(self.readouts, g.readout), len(self.readouts) - 1)
         for row in np.flatnonzero(self.readouts[slot] == g.readout):
-            course = (joint.weights[row] @ joint.basis).T @ values[:, local[here]]  # (sample, spin)
+            course = (joint.weights[row] @ joint.basis).T @ values  # (sample, spin)
             turns = k[row] @ players.spins.position[self.spins[here]].T
             box = np.asarray(box_factor(k[row], players.place.edges, center))
             self.signal[slot[row], here, : g.n_samples] += (course * np.exp(-2j * np.pi * turns) * box.reshape(-1, 1)).T
@@ -57,6 +63,7 @@ class Witness:
 
 RECORD_BYTES = 400e6  # amplitudes held at once
 MAX_ATOMS = 600_000
+MAX_SAMPLE = 2048
 
 
 @dataclass(frozen=True)
@@ -120,21 +127,55 @@ def play_fast(
     return out, report
 
 
-def _quadrature(players: Cast, axis, shapes) -> tuple[NDArray, NDArray]:
-    """Places inside a box, (point, 3) m, and weights: enough to follow slice profiles across it."""
+def _sample(players: Cast, chosen, size, shifts, along, n_sample, rng) -> tuple[NDArray[np.intp], Parameters]:
+    """Spins drawn by their weight, each at a random place in its box; all of them at all places where there are few."""
+    live = np.flatnonzero(size)
+    if len(live) * len(shifts) <= n_sample:
+        spin, place = np.repeat(live, len(shifts)), np.tile(np.arange(len(shifts)), len(live))
+    else:
+        n = min(n_sample, len(live))
+        spin = rng.choice(len(chosen), n, replace=False, p=size / size.sum())
+        place = rng.integers(len(shifts), size=n)
+    order = np.argsort(place, kind="stable")
+    spin, place = spin[order], place[order]
+    parts = [players.parameters(chosen[spin[place == q]], shifts[q], along) for q in np.unique(place)]
+    return chosen[spin], joined(parts)
+
+
+@dataclass(frozen=True, eq=False)
+class Quadrature:
+    """Places inside a box, enough to follow slice profiles across it, and what each stands for."""
+
+    shifts: NDArray[np.float64]  # m, (place, 3)
+    nodes: tuple[NDArray[np.float64], ...]  # per edge, in (-1, 1), Gauss-Legendre
+    edges: NDArray[np.float64] | None
+
+    def shares(self, k: NDArray | None) -> NDArray[np.complex128]:
+        """(place,) integral over the box of exp(-2 pi i k.x) times the polynomial that is 1 at that place, 0 at others.
+
+        exp(-i z x) = sum (2n + 1) (-i)^n j_n(z) P_n(x): exact for any k, however few places carry the profile.
+        """
+        out = np.ones(1, complex)
+        for axis, x in enumerate(self.nodes):
+            z = 0.0 if k is None or self.edges is None else float(np.pi * (k @ self.edges[axis]))
+            weight = np.polynomial.legendre.leggauss(len(x))[1] / 2
+            n = np.arange(len(x))
+            series = (2 * n + 1) * (-1j) ** n * np.sign(z) ** n * scipy.special.spherical_jn(n, abs(z))
+            out = (out[:, None] * (weight * (np.polynomial.legendre.legvander(x, len(x) - 1) @ series))[None, :]).ravel()
+        return out
+
+
+def _quadrature(players: Cast, axis, shapes) -> Quadrature:
     edges = players.place.edges
     feature = feature_length(shapes)
     if edges is None or not np.isfinite(feature):
-        return np.zeros((1, 3)), np.ones(1)
-    rules = []
+        return Quadrature(np.zeros((1, 3)), (np.zeros(1),) * 3, edges)
+    nodes = []
     for edge in edges:
         across = abs(edge @ axis) if axis is not None else np.linalg.norm(edge)
-        n = 1 if across < 0.02 * feature else 1 + math.ceil(1.5 * across / feature)
-        nodes, weights = np.polynomial.legendre.leggauss(n)
-        rules.append((nodes[:, None] * edge[None, :] / 2, weights / 2))
-    (a, wa), (b, wb), (c, wc) = rules
-    points = (a[:, None, None] + b[None, :, None] + c[None, None, :]).reshape(-1, 3)
-    return points, (wa[:, None, None] * wb[None, :, None] * wc[None, None, :]).ravel()
+        nodes.append(np.polynomial.legendre.leggauss(1 if across < 0.02 * feature else 2 + math.ceil(3.5 * across / feature))[0])
+    a, b, c = (x[:, None] * edge[None, :] / 2 for x, edge in zip(nodes, edges, strict=True))
+    return Quadrature((a[:, None, None] + b[None, :, None] + c[None, None, :]).reshape(-1, 3), tuple(nodes), edges)
 
 
 def _play_pass(part: Pass, players: Cast, axis, receive, accuracy, rng, out, report, witness, tell) -> None:
@@ -145,38 +186,36 @@ def _play_pass(part: Pass, players: Cast, axis, receive, accuracy, rng, out, rep
     if not len(chosen) or not len(part.readouts) or not len(line.time):
         return
     along = np.zeros(3) if axis is None else axis
-    shifts, shares = _quadrature(players, axis, line.shapes)
+    quadrature = _quadrature(players, axis, line.shapes)
+    shifts = quadrature.shifts
     tell(0.0, "phase graph")
 
     size = np.abs(players.weight[chosen])
     if not size.sum() > 0:
         return
     n_sample = accuracy.sample
-    longest = float((line.n_samples * line.dwell)[part.readouts].max())
-    n_sample = max(n_sample, int(3 * np.ptp(players.spins.off_resonance[chosen]) * longest) + 64)
-    sample = rng.choice(len(chosen), min(n_sample, len(chosen)), replace=False, p=size / size.sum()) if (
-        np.count_nonzero(size) > n_sample) else np.flatnonzero(size)
-    moved = rng.integers(len(shifts), size=len(sample))
-    sampled = joined([
-        players.parameters(chosen[sample[moved == q]], shift, along) for q, shift in enumerate(shifts) if (moved == q).any()
-    ])
-    order = np.concatenate([sample[moved == q] for q in range(len(shifts))])
+    while True:
+        who, sampled = _sample(players, chosen, size, shifts, along, n_sample, rng)
+        graph, records = _graph(part, players, chosen, sampled, accuracy, witness)
+        exact = play(graph, line, maps_of(line.shapes, sampled), sampled["t1"], sampled["t2"], sampled["diffusion"],
+                     records.state, records.slot, records.first)
+        groups = group_rows(part, records, line)
+        bases = [_basis(g, exact, sampled, players, who, line) for g in groups]
+        total = math.sqrt(sum(b.energy for g, b in zip(groups, bases, strict=True) if not g.is_silent)) or 1.0
+        allowed = accuracy.rank * total / math.sqrt(max(1, sum(not g.is_silent for g in groups)))
+        live = [(g, b.truncate(allowed)) for g, b in zip(groups, bases, strict=True)]
+        live = [(g, b, b.joint(allowed)) for g, b in live if b.rank]
+        live = [(g, b, joint) for g, b, joint in live if joint.n_components]
+        largest = max((joint.n_components for _, _, joint in live), default=0)
+        if len(who) < n_sample or n_sample >= MAX_SAMPLE or 4 * largest <= n_sample:
+            break
+        n_sample = min(MAX_SAMPLE, 5 * largest)  # a basis is only as general as the sample it was found on
 
-    graph, records = _graph(part, players, chosen, sampled, accuracy)
-    exact = play(graph, line, maps_of(line.shapes, sampled), sampled["t1"], sampled["t2"], sampled["diffusion"],
-                 records.state, records.slot, records.first)
-    groups = group_rows(part, records, line)
     report["states"] = max(report["states"], int(np.diff(graph.first).max()))
-
     tell(0.05, "choosing atoms")
     atoms = _atoms(part, graph, records, players, sampled, chosen, shifts, along, axis, accuracy, rng)
     report["atoms"] += len(atoms.parameters["t1"])
-
-    bases = [_basis(g, exact, sampled, players, chosen[order], line, accuracy) for g in groups]
-    total = math.sqrt(sum(b.energy for b in bases)) or 1.0
-    live = [(g, b.truncate(accuracy.rank * total / math.sqrt(len(groups)))) for g, b in zip(groups, bases, strict=True)]
-    live = [(g, b) for g, b in live if b.rank]
-    tables = [np.zeros((len(atoms.parameters["t1"]), b.rank * g.n_columns), np.complex64) for g, b in live]
+    tables = [np.zeros((len(atoms.parameters["t1"]), b.rank * g.n_columns), np.complex64) for g, b, _ in live]
 
     n_atoms = len(atoms.parameters["t1"])
     step = max(64, int(RECORD_BYTES / (8 * max(len(records.state), 1))) // 64 * 64)
@@ -185,7 +224,7 @@ def _play_pass(part: Pass, players: Cast, axis, receive, accuracy, rng, out, rep
         p = {name: (v[:, lo : lo + step] if name == "field" else v[lo : lo + step]) for name, v in atoms.parameters.items()}
         amplitude = play(graph, line, maps_of(line.shapes, p), p["t1"], p["t2"], p["diffusion"],
                          records.state, records.slot, records.first)
-        for (g, b), table in zip(live, tables, strict=True):
+        for (g, b, _), table in zip(live, tables, strict=True):
             table[lo : lo + step] = g.project(amplitude, b.readouts)
     del amplitude
 
@@ -200,20 +239,27 @@ def _play_pass(part: Pass, players: Cast, axis, receive, accuracy, rng, out, rep
     main_energy = 0.0  # of what has been heard so far: side groups must matter beside it
     # the states nearest to k = 0 first: they carry the image
     ranked = sorted(zip(live, tables, strict=True), key=lambda item: float(np.median(np.linalg.norm(item[0][0].middle_k(line), axis=1))))
-    for i, ((g, b), table) in enumerate(ranked):
-        joint = b.joint(accuracy.rank * total / math.sqrt(len(live)))
-        if joint.n_components == 0:
-            continue
+    for i, ((g, b, joint), table) in enumerate(ranked):
         tell(0.4 + 0.6 * i / len(live), "spins")
         k = line.k_since_pulse(g.readout, g.n_samples) + g.k_offset[:, None, :]
         center = None if players.place.edges is None or len(shifts) == 1 else _center(k, along)
-        values = _spin_values(g, b, joint, table, atoms, players, chosen, shifts, shares, along, center)
+        if g.is_silent:
+            if witness is not None:
+                local, here = witness.within(chosen)
+                values = _spin_values(g, b, joint, table, atoms, players, chosen, local, quadrature, along, center)
+                witness.listen(g, joint, k, center, players, here, values)
+            continue
+        everyone = np.arange(len(chosen))
+        values = _spin_values(g, b, joint, table, atoms, players, chosen, everyone, quadrature, along, center)
+        if witness is not None:
+            local, here = witness.within(chosen)
+            witness.listen(g, joint, k, center, players, here, values[:, local])
         if main_energy and place.edges is not None:
             energy = len(g.readout) * g.n_samples * audition(place, k, center, values, joint.weights, joint.basis, rng)
             if energy < (accuracy.heard / 2) ** 2 * main_energy:
+                if witness is not None:
+                    witness.left_out.append(energy / main_energy)
                 continue
-        if witness is not None:
-            witness.listen(g, joint, k, center, players, chosen, values)
         encode = encoder(place, k, center)
         report["passes"][-1]["components"].append(joint.n_components)
         report["passes"][-1].setdefault("encoders", []).append(type(encode).__name__)
@@ -243,7 +289,7 @@ def _center(k: NDArray, along: NDArray) -> NDArray:
     return along * float(np.mean(k[:, k.shape[1] // 2] @ along))
 
 
-def _graph(part: Pass, players: Cast, chosen: NDArray, sampled: Parameters, accuracy: Accuracy) -> tuple[Graph, Records]:
+def _graph(part: Pass, players: Cast, chosen: NDArray, sampled: Parameters, accuracy: Accuracy, witness: Witness | None) -> tuple[Graph, Records]:
     line = part.timeline
     n = len(sampled["t1"])
     picks = {int(np.argmax(sampled[name] * (1 if sign else -1))) for name in ("t1", "t2", "b1") for sign in (True, False)}
@@ -276,9 +322,13 @@ def _graph(part: Pass, players: Cast, chosen: NDArray, sampled: Parameters, accu
     place = players.place.subset(chosen)
     found = reachable(part, graph, place, Spectrum.of(place, contrast), floor)
     typical = found.typical_amplitude
-    found = found.above(accuracy.heard * typical)
+    floor = accuracy.heard * typical
+    if witness is not None:
+        silent = (found.estimate <= floor) & np.isin(found.readout, witness.readouts)
+        witness.left_out.append(float(np.sum(found.estimate[silent] ** 2)) / typical**2 / max(1, len(witness.readouts)))
+    found = found.above(floor, np.zeros(0, np.intp) if witness is None else witness.readouts)
     graph, renumber = prune(graph, line, maps, actors["t1"], actors["t2"], found.wanted(graph), accuracy.states * typical)
-    return graph, found.records(graph, renumber)
+    return graph, found.records(graph, renumber, floor)
 
 
 def _atoms(part, graph, records, players, sampled, chosen, shifts, along, axis, accuracy, rng) -> GridAtoms | ExactAtoms:
@@ -441,7 +491,7 @@ class Basis:
         return Joint(weights.astype(np.complex64), basis.astype(np.complex64), mixing.astype(np.complex64), nodes)
 
 
-def _basis(g: Group, exact, sampled: Parameters, players: Cast, who, line: Timeline, accuracy) -> Basis:
+def _basis(g: Group, exact, sampled: Parameters, players: Cast, who, line: Timeline) -> Basis:
     t2_prime = players.spins.t2_prime[who]
     gradient = players.spins.off_resonance_gradient
     columns = g.phase(sampled["offset"], t2_prime, None if gradient is None else gradient[who], players.place.edges)
@@ -455,23 +505,23 @@ def _basis(g: Group, exact, sampled: Parameters, players: Cast, who, line: Timel
     return Basis(u, s, signal * middle[None, :], loudness / np.where(middle > 0, middle, 1), courses, float((s**2).sum()))
 
 
-def _spin_values(g, b, joint, table, atoms, players, chosen, shifts, shares, along, center) -> NDArray[np.complex64]:
-    """(component, spin) complex64."""
-    out = np.empty((joint.n_components, len(chosen)), np.complex64)
+def _spin_values(g, b, joint, table, atoms, players, chosen, which, quadrature, along, center) -> NDArray[np.complex64]:
+    """(component, spin) complex64, of the spins chosen[which]."""
+    out = np.empty((joint.n_components, len(which)), np.complex64)
     s = players.spins
-    dephasing = np.zeros(len(shifts)) if center is None else shifts @ center
-    for lo in range(0, len(chosen), 65536):
+    shares = quadrature.shares(center)
+    for lo in range(0, len(which), 65536):
         rows = slice(lo, lo + 65536)
-        who = chosen[rows]
+        who = chosen[which[rows]]
         t2_prime = s.t2_prime[who]
         gradient = None if s.off_resonance_gradient is None else s.off_resonance_gradient[who]
         phase = g.phase(s.off_resonance[who], t2_prime, gradient, players.place.edges).astype(np.complex64)
         x = np.zeros((len(who), b.rank), np.complex64)
-        for q, shift in enumerate(shifts):
+        for q, shift in enumerate(quadrature.shifts):
             p = players.parameters(who, shift, along)
-            value = atoms.values(table, p, q, rows).reshape(len(who), b.rank, g.n_columns)
+            value = atoms.values(table, p, q, which[rows]).reshape(len(who), b.rank, g.n_columns)
             part = value[:, :, 0] * phase[:, :1] if g.n_columns == 1 else np.einsum("vjq,vq->vj", value, phase)
-            x += part * np.complex64(shares[q] * np.exp(-2j * np.pi * dephasing[q]))
+            x += part * np.complex64(shares[q])
         e = g.course(joint.nodes, s.off_resonance[who], s.t2[who], t2_prime).astype(np.complex64)
         z = np.zeros((len(who), joint.n_components), np.complex64)
         for j in range(b.rank):

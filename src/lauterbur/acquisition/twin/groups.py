@@ -32,7 +32,8 @@ class Found:
     pulse: NDArray[np.intp]
     state: NDArray[np.intp]  # into the graph's states
     slot: NDArray[np.intp]  # 0: F(k, tau); 1: F(-k, -tau)
-    estimate: Float  # its largest amplitude, with what the boxes leave of it
+    estimate: Float  # its largest amplitude, with what all the boxes together leave of it
+    alone: Float  # and with what one box leaves of it
 
     @property
     def typical_amplitude(self) -> float:
@@ -43,16 +44,17 @@ class Found:
         heard = loudest[loudest > 0]
         return float(np.sqrt(np.mean(heard**2))) if len(heard) else 1.0
 
-    def above(self, floor: float) -> Found:
-        keep = self.estimate > floor
-        return Found(self.readout[keep], self.pulse[keep], self.state[keep], self.slot[keep], self.estimate[keep])
+    def above(self, floor: float, witnessed: NDArray[np.intp]) -> Found:
+        """Those that matter to all spins together; in witnessed readouts, those that matter to any spin alone."""
+        keep = (self.estimate > floor) | ((self.alone > floor) & np.isin(self.readout, witnessed))
+        return Found(*(getattr(self, name)[keep] for name in ("readout", "pulse", "state", "slot", "estimate", "alone")))
 
     def wanted(self, graph: Graph) -> NDArray[np.bool_]:
         out = np.zeros(graph.source.shape, bool)
         out[self.state, self.slot] = True
         return out
 
-    def records(self, graph: Graph, renumber: NDArray[np.int64]) -> Records:
+    def records(self, graph: Graph, renumber: NDArray[np.int64], floor: float) -> Records:
         """Which amplitudes to keep, in the pruned graph."""
         state = renumber[self.state]
         alive = state >= 0
@@ -63,6 +65,7 @@ class Found:
         return Records(
             state - graph.first[pulse], slot, np.searchsorted(pulse, np.arange(len(graph.first))), pulse,
             sign * graph.tau[state], sign[:, None] * graph.k[state], self.readout[alive], back.reshape(-1),
+            self.estimate[alive] <= floor,
         )
 
 
@@ -76,6 +79,7 @@ class Records:
     k: Float  # 1/m, (record, 3) signed
     readout: NDArray[np.intp]  # (pair,) readouts that hear ...
     record: NDArray[np.intp]  # (pair,) ... these records
+    is_silent: NDArray[np.bool_]  # (pair,) kept for the witness alone
 
     def beginning(self, line: Timeline, graph: Graph, n: int) -> tuple[Timeline, Graph, Records]:
         """The first n pulses of everything."""
@@ -88,7 +92,7 @@ class Records:
         graph = Graph(graph.first[: n + 1], graph.source[:end], graph.k[:end], graph.tau[:end], graph.amplitude[:end],
                       graph.b_value[:end], graph.dropped)
         cut = Records(self.state[:last], self.slot[:last], self.first[: n + 1], self.pulse[:last], self.tau[:last],
-                      self.k[:last], self.readout[:0], self.record[:0])
+                      self.k[:last], self.readout[:0], self.record[:0], self.is_silent[:0])
         return line, graph, cut
 
 
@@ -164,18 +168,20 @@ def reachable(part: Pass, graph: Graph, place: Place, spectrum: Spectrum | None,
         low, high = base + low[line.window[readouts]], base + high[line.window[readouts]]
     for slot, sign in ((0, 1.0), (1, -1.0)):
         estimate = graph.amplitude[state, slot].astype(float)
+        alone = estimate
         if edges is not None:
             away = sign * (graph.k[state] @ edges.T)
             distance = np.maximum(np.maximum(low[owner] + away, -(high[owner] + away)), 0)
             with np.errstate(divide="ignore"):
                     left = np.prod(np.minimum(1, 1 / (math.pi * distance)), axis=1)
+            alone = estimate * left
             if spectrum is not None:
                 left = np.minimum(left, spectrum.share(part, readouts[owner], sign * graph.k[state], left))
             estimate *= left
         if slot == 1:
-            estimate[within == 0] = 0  # k = 0, tau = 0 is its own mirror image
-        keep = estimate > floor
-        out.append((readouts[owner[keep]], pulse[owner[keep]], state[keep], np.full(keep.sum(), slot), estimate[keep]))
+            estimate, alone = np.where(within == 0, 0, estimate), np.where(within == 0, 0, alone)  # its own mirror image
+        keep = alone > floor
+        out.append((readouts[owner[keep]], pulse[owner[keep]], state[keep], np.full(keep.sum(), slot), estimate[keep], alone[keep]))
     return Found(*(np.concatenate(parts) for parts in zip(*out, strict=True)))
 
 
@@ -190,6 +196,7 @@ class Group:
     start: float  # s from the pulse's centre to the first sample
     dwell: float
     n_samples: int
+    is_silent: bool  # heard by the witness alone
     side: int  # +1: all columns have passed their refocusing time; -1: none has; 0: the one column passes it on the way
 
     @property
@@ -251,7 +258,7 @@ def group_rows(part: Pass, records: Records, line: Timeline) -> list[Group]:
     end = start + (n_samples - 1) * dwell
     side = np.where(tau + start >= -1e-9, 1, np.where(tau + end <= 1e-9, -1, 0))
     tau_code = np.round(tau * 1e7).astype(np.int64)
-    timing = np.column_stack((np.round(start * 1e8), np.round(dwell * 1e12), n_samples, side, np.where(side == 0, tau_code, 0)))
+    timing = np.column_stack((np.round(start * 1e8), np.round(dwell * 1e12), n_samples, records.is_silent, side, np.where(side == 0, tau_code, 0)))
     _, kind = np.unique(timing.astype(np.int64), axis=0, return_inverse=True)
     kind = kind.reshape(-1)
     place = np.round(records.k[record] / K_GRID).astype(np.int64)
@@ -271,7 +278,7 @@ def group_rows(part: Pass, records: Records, line: Timeline) -> list[Group]:
             Group(
                 readout[entries[first]], records.k[record[entries[first]]], local_row.reshape(-1), local_column.reshape(-1),
                 record[entries], tau[entries[first_column]], float(start[head]), float(dwell[head]), int(n_samples[head]),
-                int(side[head]),
+                bool(records.is_silent[head]), int(side[head]),
             )
         )
     return groups
