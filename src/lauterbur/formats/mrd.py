@@ -13,6 +13,9 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
+import numpy as np
+
+from lauterbur.errors import FileFormatError
 from lauterbur.formats import mrd_acquisition as acquisition
 from lauterbur.formats.mrd_geometry import centre_samples, completed, k_space, settle_slices_
 from lauterbur.formats.mrd_header import SIMULATED
@@ -42,7 +45,10 @@ def read_raw(path: str | os.PathLike[str], *, in_memory: int = IN_MEMORY) -> Raw
     settle_slices_(table, mrd, notes)
 
     samples, stored = table.samples(table.imaging, in_memory)
-    k = k_space(table, mrd, stored, notes)
+    with np.errstate(all="ignore"):
+        k = k_space(table, mrd, stored, notes)
+    if not np.isfinite(k).all():
+        raise FileFormatError(path, "trajectory", "k-space positions that are not finite")
     noise, noise_dwell = table.noise()
 
     heads, n_samples = table.heads[table.imaging], table.n_samples

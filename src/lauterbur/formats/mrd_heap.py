@@ -59,7 +59,8 @@ class _Probe:
             timer = threading.Timer(patience, process.kill)
             timer.start()
             try:
-                process.stdin.write(json.dumps(str(path.absolute())).encode() + b"\n")
+                request = {"path": str(path.absolute()), "patience": patience}
+                process.stdin.write(json.dumps(request).encode() + b"\n")
                 process.stdin.flush()
                 said = json.loads(process.stdout.readline())
                 blocks = [_exactly(process.stdout, size) for size in said.get("sizes", [])]

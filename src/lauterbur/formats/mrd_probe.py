@@ -1,7 +1,7 @@
 """Reads the structure of an MRD file with libhdf5, in a process of its own: `python -m lauterbur.formats.mrd_probe`.
 
 Garbled files make libhdf5 loop for ever (a global heap object of size 0 does, in HDF5 2.0) or crash. Here that costs this
-process and no other. It reads a path per line from standard input and answers with one line of JSON and three blocks of
+process and no other. It reads a request per line from standard input and answers with one line of JSON and three blocks of
 bytes: the XML (or in the JSON where it lies), the heads, and for every acquisition where trajectory and samples lie:
 (length, address, index) in the global heap. What lies in the heap is read by mrd_heap.py, without libhdf5.
 """
@@ -9,7 +9,9 @@ bytes: the XML (or in the JSON where it lies), the heads, and for every acquisit
 from __future__ import annotations
 
 import json
+import math
 import os
+import signal
 import struct
 import sys
 from typing import IO
@@ -190,8 +192,14 @@ def main() -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     except (ImportError, ValueError, OSError):
         pass  # no such limits here: the time limit of the asking process remains
+    alarm = getattr(signal, "alarm", None)  # Unix: ends this process by itself, should the asking one be gone
     for line in sys.stdin.buffer:
-        _answer(json.loads(line), sys.stdout.buffer)
+        request = json.loads(line)
+        if alarm:
+            alarm(math.ceil(request["patience"]))
+        _answer(request["path"], sys.stdout.buffer)
+        if alarm:
+            alarm(0)
 
 
 if __name__ == "__main__":

@@ -99,7 +99,8 @@ def read_nifti(path: str | os.PathLike[str]) -> tuple[NDArray[Any], NDArray[np.f
             is_packed = file.read(2) == b"\x1f\x8b"
             file.seek(0)
             stream: BinaryIO = gzip.GzipFile(fileobj=file) if is_packed else file  # type: ignore[assignment]
-            return _read(stream, size * (_DEFLATE if is_packed else 1), path)
+            with np.errstate(all="ignore"):  # what overflows is found and refused
+                return _read(stream, size * (_DEFLATE if is_packed else 1), path)
     except (zlib.error, EOFError, OSError, ValueError) as problem:
         raise FileFormatError(path, "", f"cannot be read: {str(problem)[:200] or type(problem).__name__}") from None
 

@@ -65,11 +65,11 @@ def read_twix(path: str | os.PathLike[str]) -> RawData:
         ) from None
     check_structure(path)
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # the library prints its warnings
+        with contextlib.redirect_stdout(io.StringIO()), np.errstate(all="ignore"):  # the library prints its warnings
             scans = twixtools.read_twix(
                 os.fspath(path), parse_pmu=False, parse_geometry=False, verbose=False, keep_syncdata=False
             )
-        return _raw(scans, path)
+            return _raw(scans, path)
     except (InputError, MemoryError):
         raise
     except Exception as problem:  # a foreign library on a foreign file may raise anything
@@ -109,6 +109,8 @@ def _raw(scans: list[dict[str, Any]], path: object) -> RawData:
 
     directions = directions_of(heads, notes)
     k = k_from_counters(heads, mrd, n_samples, directions)
+    if not np.isfinite(k).all():
+        raise FileFormatError(path, "", "k-space positions that are not finite")
     assert mrd.header is not None
     header = completed(mrd.header, heads, dwell, notes)
     stamps = heads["acquisition_time_stamp"].astype(np.int64)

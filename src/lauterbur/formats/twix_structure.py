@@ -18,6 +18,7 @@ _ACQEND, _SYNCDATA = 1 << 0, 1 << 5
 _LONGEST_HEADER = 16_000_000  # bytes; real ones have some 100 kB to 3 MB
 _LONGEST_RUN = 4096  # characters without, or of nothing but, white space: the library's patterns take its square
 _HIGHEST_INDEX = 4096  # of an array in the protocol: the library makes a list that long
+_MOST_ENTRIES = 5_000_000  # of all arrays together
 _MOST_CHANNELS = 1024
 
 
@@ -62,11 +63,17 @@ def _check_measurement(data: mmap.mmap, begin: int, end: int, path: object, wher
     for pattern, what in ((rb"\S{%d}", "characters without a space"), (rb"\s{%d}", "spaces in a row")):
         if re.search(pattern % _LONGEST_RUN, text):
             raise FileFormatError(path, f"{where}, header", f"{_LONGEST_RUN} {what}: not a protocol")
+    total = 0
     for found in re.finditer(rb"\[(\d+)\]", text):
         if len(found[1]) > 9 or int(found[1]) > _HIGHEST_INDEX:
             raise FileFormatError(
                 path, f"{where}, header", f"array index {found[1][:20].decode()}; at most {_HIGHEST_INDEX} are read"
             )
+        total += int(found[1])
+    if total > _MOST_ENTRIES:
+        raise FileFormatError(
+            path, f"{where}, header", f"arrays of {total} entries in all; at most {_MOST_ENTRIES} are read"
+        )
 
     place, n = begin + length, 0
     while place + 128 < end:  # as the library walks
@@ -85,11 +92,11 @@ def _step(data: mmap.mmap, place: int, end: int, path: object, where: str, *, is
         raise FileFormatError(path, where, f"its header at byte {place} is cut off: truncated")
     (stated,) = struct.unpack_from("<I", data, place)
     flags, samples, channels = struct.unpack_from("<QHH", data, place + (40 if is_ve else 20))
-    if flags & _ACQEND:
-        return 0, True
-    if flags & _SYNCDATA:
+    if flags & _SYNCDATA:  # asked before ACQEND, as the library does when it skips these
         step = stated & 0x1FFFFFF
         least = size
+    elif flags & _ACQEND:
+        return 0, True
     else:
         step = size + channels * (_CHANNEL_VE + 8 * samples) if is_ve else channels * (_MDH_VB + 8 * samples)
         least = size + 8
