@@ -208,7 +208,7 @@ def simulate(
     provenance = dict(raw.header.provenance) if raw.header is not None else {}
     if as_json:
         from lauterbur.study.clock import peak_memory
-        from lauterbur.study.summary import versions, without_timings
+        from lauterbur.study.summary import simulation_error, versions, without_timings
 
         return _print_json(
             {
@@ -219,7 +219,7 @@ def simulate(
                 "engine": engine,
                 "readouts": raw.n_readouts,
                 "receivers": raw.n_rx,
-                "simulation_error": provenance.get("simulation_error"),
+                "simulation_error": simulation_error(provenance),
                 "files": {"raw": str(out)},
                 "provenance": without_timings(provenance),
                 "timings": clock.seconds,

@@ -28,7 +28,7 @@ def scan_summary(result: ScanResult, files: Mapping[str, str], timings: Mapping[
         "seed": result.seed,
         "engine": result.engine,
         "scan_time_s": duration(result.program),
-        "simulation_error": result.simulation_error,
+        "simulation_error": simulation_error(result.provenance),
         "findings": [finding.as_dict() for finding in result.findings],
         "notes": list(result.notes),
         "files": dict(files),
@@ -38,6 +38,12 @@ def scan_summary(result: ScanResult, files: Mapping[str, str], timings: Mapping[
         "peak_memory_bytes": peak_memory(),
         "versions": versions(),
     }
+
+
+def simulation_error(provenance: Mapping[str, Any]) -> dict[str, float] | None:
+    """Relative, of the simulated signal: what was measured, and its upper 95 % limit."""
+    error = provenance.get("simulation_error")
+    return {name: error[name] for name in ("estimate", "upper95")} if error else None
 
 
 def versions() -> dict[str, str]:
