@@ -1,6 +1,7 @@
 """MRD: what we write comes back to the last bit and is what the ismrmrd package reads; what others write is understood."""
 
 import os
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -349,6 +350,23 @@ def test_a_heap_that_never_ends_is_refused(tmp_path: Path) -> None:
     path.write_bytes(bytes(content))
     with pytest.raises(FileFormatError):
         read_raw(path)
+
+
+def test_a_forked_process_reads_beside_its_parent(tmp_path: Path) -> None:
+    raw = made()
+    write_raw(raw, tmp_path / "a.mrd")
+    read_raw(tmp_path / "a.mrd")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # other threads (numba, hypothesis) may run
+        child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            code = 0 if all(np.array_equal(read_raw(tmp_path / "a.mrd").samples, raw.samples) for _ in range(3)) else 2
+        finally:
+            os._exit(code)
+    assert all(np.array_equal(read_raw(tmp_path / "a.mrd").samples, raw.samples) for _ in range(3))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ class _Probe:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
+        self._of_parent: subprocess.Popen[bytes] | None = None  # held so that nothing of it is closed here
         self._lock = threading.Lock()
 
     def ask(self, path: Path, patience: float) -> tuple[dict[str, object], list[bytes]] | None:
@@ -86,9 +87,15 @@ class _Probe:
         with self._lock:
             self._stop()
 
+    def forget_(self) -> None:
+        """In a forked process: what the parent started stays the parent's, or two would read one pipe."""
+        self._of_parent, self._process, self._lock = self._process, None, threading.Lock()
+
 
 _PROBE = _Probe()
 atexit.register(_PROBE.close)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_PROBE.forget_)
 
 
 def _exactly(stream: IO[bytes], size: int) -> bytes:
