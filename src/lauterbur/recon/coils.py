@@ -9,6 +9,8 @@ is as bright as the root sum of squares, and in SNR units where noise is white.
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +20,7 @@ from numpy.typing import NDArray
 from lauterbur.recon.fft import fft, ifft, resized
 
 Array = NDArray[np.complexfloating[Any, Any]]
-KERNEL = 5  # patch width in k-space points; the paper's 6 costs twice the time for the same maps
+KERNEL = 6  # patch width in k-space points, as in the paper; 5 is twice as fast and a third worse at factor 3
 NULL_SPACE = 0.02  # singular values below this part of the largest span the null space
 POWER_ITERATIONS = 20
 
@@ -100,12 +102,14 @@ def coarse_maps(calibration: Array, grid: tuple[int, int, int]) -> CoarseMaps:
     else:
         window = np.hanning(calibration.shape[3] + 2)[1:-1]
         planes = ifft(resized(calibration * window, grid[2], 3), 3)
-        vectors, values = [], []
-        for i in range(grid[2]):
-            v, w = _dominant(_plane_operator(planes[..., i], (grid[0], grid[1])), reference)
-            vectors.append(v.transpose(2, 0, 1))
-            values.append(w)
-        vector, value = np.stack(vectors), np.stack(values)
+
+        def work(i: int) -> tuple[NDArray[np.complex64], NDArray[np.float32]]:
+            return _dominant(_plane_operator(planes[..., i], (grid[0], grid[1])), reference)
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            solved = list(pool.map(work, range(grid[2])))
+        vector = np.stack([v.transpose(2, 0, 1) for v, _ in solved])
+        value = np.stack([w for _, w in solved])
     phase = np.einsum("xczy,c->xzy", vector, reference.conj())
     vector = vector * np.exp(-1j * np.angle(phase))[:, None]
     return CoarseMaps(vector.astype(np.complex64), value.astype(np.float32))
