@@ -47,6 +47,30 @@ def test_separate_reference_lines_calibrate_but_do_not_enter_the_image():
     assert nrmse(np.abs(labelled), np.abs(plain)) < 0.01
 
 
+def test_reference_lines_of_later_echoes_do_not_spoil_the_maps():
+    scan = Scan(matrix=(32, 32, 12), n_rx=8, factors=(2, 1))
+    raw, lines = scan.raw(), scan.lines()
+    on_lattice = (lines[:, 0] - scan.matrix[1] // 2) % 2 == 0
+    near = np.abs(lines[:, 0] - scan.matrix[1] // 2) < scan.reference_lines / 2
+    labels = {**raw.labels, "REF": near.astype(np.int32), "IMA": (near & on_lattice).astype(np.int32)}
+    both = replace(
+        raw,
+        samples=np.concatenate([raw.samples, -raw.samples]),
+        n_samples=np.tile(raw.n_samples, 2),
+        k=np.concatenate([raw.k, raw.k]),
+        time=np.tile(raw.time, 2),
+        dwell=np.tile(raw.dwell, 2),
+        center_sample=np.tile(raw.center_sample, 2),
+        labels={
+            **{k: np.tile(v, 2) for k, v in labels.items()},
+            "ECO": np.repeat(np.array([0, 1], np.int32), len(near)),
+        },
+    )
+    one, two = reconstruct(replace(raw, labels=labels)).pixels[0], reconstruct(both).pixels
+    assert nrmse(two[0], one) < 1e-4
+    assert np.allclose(two[1], -two[0], atol=1e-5 * np.abs(one).max())
+
+
 def test_the_solution_of_aliased_pixels_is_exact_for_exact_maps():
     rng = np.random.default_rng(0)
     n_x, n_rx, n_z, n_y, r = 3, 4, 1, 12, 3

@@ -220,8 +220,10 @@ def cartesian_layout(raw: RawData, header: Header) -> Layout | None:
     frame = np.zeros(raw.n_readouts, np.intp)
     frame[image] = frame_of.ravel()
     navigators = np.flatnonzero(is_navigator & ~is_noise)
-    if len(navigators):
-        frame[navigators] = _nearest_frame(counters[navigators], frames)
+    alone = reference[~is_image[reference]]
+    for others in (navigators, alone):
+        if len(others):
+            frame[others] = _nearest_frame(counters[others], frames)
     slice_label = raw.label("SLC")
     slices = np.unique(slice_label[image])
     if header.dimensions == 3 and len(slices) > 1:

@@ -6,6 +6,8 @@ regularised least-squares inverse of their own Fourier sums, with k as played.
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +19,8 @@ from lauterbur.recon.fft import ifft, resized
 from lauterbur.recon.layout import Axis, Layout, has_k
 
 Array = NDArray[np.complex64]
+WORKERS = min(4, os.cpu_count() or 1)
+SLAB = 48 * 2**20  # bytes of k-space that one worker holds
 RIDGE = 1e-4  # of the largest eigenvalue of the ramp samples' normal matrix: damps directions that were not measured
 
 
@@ -77,7 +81,8 @@ def along_readout(raw: RawData, layout: Layout, which: NDArray[np.intp], mixing:
 
     others = np.flatnonzero(~is_uniform)
     if len(others):
-        direction = np.asarray(layout_direction(raw), float)
+        assert raw.header is not None
+        direction = np.asarray(raw.header.directions[0], float)
         k = raw.k[which[others]].astype(np.float64) @ direction
         shape = np.round(k * (100 / axis.dk)).astype(np.int64)  # equal to a hundredth of a sample
         keys = np.concatenate([shape, count[others, None]], axis=1)
@@ -90,6 +95,38 @@ def along_readout(raw: RawData, layout: Layout, which: NDArray[np.intp], mixing:
     return out
 
 
-def layout_direction(raw: RawData) -> tuple[float, float, float]:
-    assert raw.header is not None
-    return raw.header.directions[0]
+def gathered(
+    raw: RawData, layout: Layout, which: NDArray[np.intp], mixing: NDArray[Any], phases: NDArray[np.float64]
+) -> Hybrid:
+    """The readouts `which`, transformed, ghost-corrected and averaged per place in k-space."""
+    n_x = layout.readout.n_image
+    index = [layout.frame[which], layout.slice[which], layout.section[which], layout.line[which]]
+    shape = [int(i.max()) + 1 for i in index]
+    place = np.ravel_multi_index(index, shape)
+    places, at, count = np.unique(place, return_inverse=True, return_counts=True)
+    samples = np.zeros((len(places), len(mixing), n_x), np.complex64)
+    centred = np.arange(n_x) - n_x // 2
+    per_readout = raw.samples.shape[2] * (raw.n_rx + 2 * len(mixing)) * 8
+    chunk = max(1, int(SLAB // per_readout))
+
+    def work(start: int) -> None:
+        some = slice(start, start + chunk)
+        lines = along_readout(raw, layout, which[some], mixing, n_x)
+        terms = phases[which[some]]
+        if np.any(terms):
+            lines *= np.exp(-1j * (terms[:, :1] + terms[:, 1:] * centred))[:, None, :].astype(np.complex64)
+        if (count == 1).all():
+            samples[at[some]] = lines
+        else:
+            np.add.at(samples, at[some], lines)
+
+    starts = range(0, len(which), chunk)
+    if (count == 1).all():
+        with ThreadPoolExecutor(WORKERS) as pool:
+            list(pool.map(work, starts))
+    else:
+        for start in starts:
+            work(start)
+        samples /= count[:, None, None].astype(np.float32)
+    frame, slice_, section, line = np.unravel_index(places, shape)
+    return Hybrid(samples, frame, slice_, section, line, count)
