@@ -21,7 +21,7 @@ closest = max(cleared.findings, key=lambda finding: finding.value / finding.limi
 print(f"nearest to its limit: {closest.sentence()}")
 
 # %% Play it on a sphere, and look
-raw = play(program, scanner, lb.load_subject("sphere", spacing=4 * mm), coils=8)
+raw = play(program, scanner, lb.load_subject("sphere", spacing=4 * mm), coils=8, measure_error=False)
 lb.write_raw(raw, "raw.mrd")
 image = lb.reconstruct(lb.read_raw("raw.mrd"))
 middle = np.abs(image.pixels[0, image.pixels.shape[1] // 2])

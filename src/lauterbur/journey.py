@@ -34,12 +34,14 @@ def scan(
     seed: int = 0,
     engine: str = "fast",
     coils: int | None = RECEIVERS,
+    measure_error: bool = True,
     out: str | os.PathLike[str] | None = None,
     progress: Progress = silent,
 ) -> ScanResult:
     """Play a protocol on the twin of a scanner and reconstruct it; archive it in the folder `out` where given.
 
-    `coils`: channels after compression in the receive chain, None for all. RefusedError where the gate says no.
+    `coils`: channels after compression in the receive chain, None for all. `measure_error`: play some voxels again by the
+    reference, to say how wrong the fast engine is. RefusedError where the gate says no.
     """
     if out is not None:
         check_target(out)
@@ -51,7 +53,7 @@ def scan(
     with clock.stage("fields"):
         fields = solve_fields(scanner, subject)
     with clock.stage("simulation") as told:
-        raw = Twin(subject, scanner, fields, seed=seed, engine=engine, coils=coils, progress=told).record(cleared)
+        raw = Twin(subject, scanner, fields, seed, engine, coils, measure_error, told).record(cleared)
     with clock.stage("reconstruction"):
         image = reconstruct(raw)
 
@@ -72,6 +74,7 @@ def play(
     seed: int = 0,
     engine: str = "fast",
     coils: int | None = None,
+    measure_error: bool = True,
     clock: Clock | None = None,
 ) -> RawData:
     """Raw data of any program on the twin's physics: no gate, since no machine is touched."""
@@ -79,4 +82,4 @@ def play(
     with clock.stage("fields"):
         fields = solve_fields(scanner, subject)
     with clock.stage("simulation") as told:
-        return Twin(subject, scanner, fields, seed=seed, engine=engine, coils=coils, progress=told).play(program)
+        return Twin(subject, scanner, fields, seed, engine, coils, measure_error, told).play(program)
