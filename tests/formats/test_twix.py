@@ -47,7 +47,9 @@ def acquisition(line: int, samples: np.ndarray, flags: int = 1 << 3) -> bytes:
 def small_twix(lines: np.ndarray, *, noise: np.ndarray | None = None) -> bytes:
     """A VE file of one measurement; lines: (line, rx, sample)."""
     text = f"### ASCCONV BEGIN ###\n{PROTOCOL}\n### ASCCONV END ###\n".encode()
-    dicom = b'<ParamDouble."flReadoutOSFactor"> { <Precision> 6 2.0 }\n<ParamDouble."flMagneticFieldStrength"> { 2.9 }\n'
+    dicom = (
+        b'<ParamDouble."flReadoutOSFactor"> { <Precision> 6 2.0 }\n<ParamDouble."flMagneticFieldStrength"> { 2.9 }\n'
+    )
     dicom += b'<ParamString."SoftwareVersions"> { "syngo MR E11" }\n'
     parts = b"".join(
         name + b"\0" + struct.pack("<I", len(part)) + part for name, part in ((b"MeasYaps", text), (b"Dicom", dicom))
@@ -134,7 +136,9 @@ def test_a_real_measurement_gives_the_picture_of_the_resolution_phantom() -> Non
     raw = read_twix(Path(folder) / "kspace" / "siemens_ve11c_gre.dat")
     assert raw.header is not None
     assert raw.samples.shape == (160, 2, 320) and raw.header.matrix == (160, 160, 1)
-    assert np.allclose(raw.header.fov, (0.2, 0.2, 0.004)) and raw.header.field_strength == pytest.approx(2.894, abs=1e-3)
+    assert np.allclose(raw.header.fov, (0.2, 0.2, 0.004)) and raw.header.field_strength == pytest.approx(
+        2.894, abs=1e-3
+    )
 
     kspace = np.zeros((2, 160, 320), np.complex64)
     kspace[:, raw.label("LIN")] = raw.samples.transpose(1, 0, 2)
