@@ -177,9 +177,8 @@ class Table:
         if not math.isfinite(number):
             raise self.error(key, f"is {value!r:.40}; it must be finite")
         if not (number > 0 if least is None else number >= least):
-            raise self.error(
-                key, f"is {value!r:.40}; it must be " + ("positive" if least is None else f"at least {least:g} in SI units")
-            )
+            allowed = "positive" if least is None else f"at least {least:g} in SI units"
+            raise self.error(key, f"is {value!r:.40}; it must be {allowed}")
         if not number <= most:
             raise self.error(key, f"is {value!r:.40}, {number:g} in SI units; at most {most:g} makes sense")
         return number

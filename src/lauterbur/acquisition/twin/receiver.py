@@ -109,7 +109,8 @@ def _strongest(
     heard = np.flatnonzero(weight)
     whitening = np.linalg.inv(np.linalg.cholesky(covariance))
     signal = whitening @ maps.reshape(len(maps), -1)[:, heard]
-    signal *= np.sqrt(weight[heard] / weight.sum()) / np.maximum(np.linalg.norm(signal, axis=0), 1e-300)  # skin counts as the core does
+    loudness = np.maximum(np.linalg.norm(signal, axis=0), 1e-300)
+    signal *= np.sqrt(weight[heard] / weight.sum()) / loudness  # skin counts as the core does
     energy, vectors = np.linalg.eigh(signal @ signal.conj().T)  # ascending
     order = np.argsort(energy)[::-1][:coils]
     vectors = vectors[:, order]

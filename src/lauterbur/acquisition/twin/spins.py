@@ -60,52 +60,57 @@ class Spins:
         n = len(place)
 
         def per_spin(name: str, value: ArrayLike, dtype: type = np.float64) -> NDArray:
-            array = np.asarray(value, dtype)
+            array: NDArray = np.asarray(value, dtype)
             if array.ndim == 0:
                 array = np.full(n, array, dtype)
             if array.shape != (n,):
                 raise InputError(f"spins: {name} has shape {array.shape}; position has {n} spins, so it must be ({n},)")
             return np.ascontiguousarray(array)
 
-        def check(name: str, valid: NDArray[np.bool_], rule: str) -> None:
-            if not valid.all():
-                where = int(np.flatnonzero(~valid)[0])
-                raise InputError(f"spins: {name} of spin {where} is not {rule} ({int((~valid).sum())} of {n} spins)")
+        def check(name: str, valid: ArrayLike, rule: str) -> None:
+            wrong = np.flatnonzero(np.logical_not(valid))
+            if len(wrong):
+                raise InputError(f"spins: {name} of spin {wrong[0]} is not {rule} ({len(wrong)} of {n} spins)")
 
-        values = {
-            "position": place,
+        times = {"t1": per_spin("t1", t1), "t2": per_spin("t2", t2), "t2_prime": per_spin("t2_prime", t2_prime)}
+        numbers = {
             "proton_density": per_spin("proton_density", proton_density),
-            "t1": per_spin("t1", t1),
-            "t2": per_spin("t2", t2),
-            "t2_prime": per_spin("t2_prime", t2_prime),
             "off_resonance": per_spin("off_resonance", off_resonance),
             "diffusion": per_spin("diffusion", diffusion),
-            "volume": None if volume is None else per_spin("volume", volume),
-            "edges": None if edges is None else np.ascontiguousarray(edges, np.float64),
-            "lattice": lattice,
         }
         b1 = np.asarray(b1_plus, np.complex128)
-        values["b1_plus"] = b1 if b1.ndim == 2 else per_spin("b1_plus", b1_plus, np.complex128)
+        b1 = b1 if b1.ndim == 2 else per_spin("b1_plus", b1_plus, np.complex128)
+        size = None if volume is None else per_spin("volume", volume)
+        sides = None if edges is None else np.ascontiguousarray(edges, np.float64)
         gradient = None if off_resonance_gradient is None else np.ascontiguousarray(off_resonance_gradient, np.float64)
-        values["off_resonance_gradient"] = gradient
 
-        for name in ("t1", "t2", "t2_prime"):
-            check(name, values[name] > 0, "a positive time in seconds")
-        for name in ("proton_density", "off_resonance", "diffusion"):
-            check(name, np.isfinite(values[name]), "finite")
+        for name, value in times.items():
+            check(name, value > 0, "a positive time in seconds")
+        for name, value in numbers.items():
+            check(name, np.isfinite(value), "finite")
         check("position", np.isfinite(place).all(axis=1), "finite")
-        check("diffusion", values["diffusion"] >= 0, "zero or positive")
-        if values["b1_plus"].shape[-1] != n:
+        check("diffusion", numbers["diffusion"] >= 0, "zero or positive")
+        if b1.shape[-1] != n:
             raise InputError(f"spins: b1_plus has shape {b1.shape}; it must be ({n},) or (tx, {n})")
-        check("b1_plus", np.isfinite(np.atleast_2d(values["b1_plus"])).all(axis=0), "finite")
-        if values["volume"] is not None:
-            check("volume", (values["volume"] > 0) & np.isfinite(values["volume"]), "positive and finite")
-        if values["edges"] is not None and values["edges"].shape != (3, 3):
-            raise InputError(f"spins: edges has shape {values['edges'].shape}; it must be (3, 3)")
+        check("b1_plus", np.isfinite(np.atleast_2d(b1)).all(axis=0), "finite")
+        if size is not None:
+            check("volume", (size > 0) & np.isfinite(size), "positive and finite")
+        if sides is not None and sides.shape != (3, 3):
+            raise InputError(f"spins: edges has shape {sides.shape}; it must be (3, 3)")
         if gradient is not None and gradient.shape != (n, 3):
             raise InputError(f"spins: off_resonance_gradient has shape {gradient.shape}; it must be ({n}, 3)")
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
+        values: dict[str, object] = {
+            "position": place,
+            **times,
+            **numbers,
+            "b1_plus": b1,
+            "volume": size,
+            "edges": sides,
+            "off_resonance_gradient": gradient,
+            "lattice": lattice,
+        }
+        for name, held in values.items():
+            object.__setattr__(self, name, held)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"spins are frozen; build new ones instead of setting {name}")
