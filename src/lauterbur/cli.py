@@ -284,11 +284,17 @@ def check(
     if as_json:
         listed = [finding.as_dict() for finding in found]
         _print_json(
-            {"input": plan, "scanner": machine.name, "ok": is_ok, "findings": listed, "notes": list(notes(machine))}
+            {
+                "input": plan,
+                "scanner": machine.name,
+                "ok": is_ok,
+                "findings": listed,
+                "notes": list(notes(program, machine)),
+            }
         )
     else:
         _print_findings(found)
-        for note in notes(machine):
+        for note in notes(program, machine):
             print(note)
     if is_ok:
         return print(f"{machine.name} may play {plan}", file=sys.stderr if as_json else sys.stdout)

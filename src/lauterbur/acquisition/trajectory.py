@@ -15,7 +15,7 @@ from lauterbur.errors import ResourceError
 from lauterbur.program import Adc, Column, Float, Gradient, Program, RfPulse, adc_blocks, block_starts, rf_steps
 
 # Pulseq before 1.5 says nothing about a pulse's use; its readers call a pulse of more than 90.01 deg a refocusing one
-# (pulseq/pulseq, matlab/+mr/@Sequence/read.m). We do the same.
+# (pulseq/pulseq, matlab/+mr/@Sequence/read.m, from memory: unconfirmed). We do the same.
 _LARGEST_EXCITATION = np.deg2rad(90.01)
 _MOST_BYTES = 16 * 2**30
 

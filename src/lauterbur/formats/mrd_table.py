@@ -96,7 +96,8 @@ class AcquisitionTable:
             time = acquisition.from_exact(heads["user_int"][:, 0:2])
             if np.all(np.abs(time) < 1e9):
                 return time
-        tick = 1e-6 if vendor.startswith("KomaMRI") else acquisition.TICK  # KomaMRI counts microseconds (its source)
+        # KomaMRI counts microseconds, not ticks: inferred from the echo spacing its files then have, unconfirmed
+        tick = 1e-6 if vendor.startswith("KomaMRI") else acquisition.TICK
         return heads["acquisition_time_stamp"] * tick
 
     def te(self) -> NDArray[np.float64] | None:

@@ -21,7 +21,7 @@ from scipy.fft import rfft, rfftfreq
 from lauterbur.errors import ResourceError
 from lauterbur.findings import Finding
 from lauterbur.program import Program
-from lauterbur.safety.waveforms import AXES, Segments
+from lauterbur.safety.waveforms import AXES, Segments, join
 from lauterbur.safety.worst import Worst, largest
 from lauterbur.scanner.machine import Scanner
 
@@ -53,7 +53,7 @@ class Acoustics:
     def look(self, chunk: tuple[Segments, Segments, Segments]) -> None:
         for axis, piece in enumerate(chunk):
             if self.worst and len(piece.start):
-                self._look(axis, _join(self._held[axis], piece), is_last=False)
+                self._look(axis, join(self._held[axis], piece), is_last=False)
 
     def _look(self, axis: int, piece: Segments, is_last: bool) -> None:
         active = _active_windows(piece)
@@ -112,13 +112,6 @@ class Acoustics:
             )
             for (low, high), worst in self.worst.items()
         ]
-
-
-def _join(before: Segments | None, after: Segments) -> Segments:
-    if before is None or not len(before.start):
-        return after
-    names = ("start", "end", "first", "last", "block")
-    return Segments(*(np.concatenate((getattr(before, name), getattr(after, name))) for name in names))
 
 
 def _active_windows(piece: Segments) -> NDArray[np.int64]:

@@ -4,7 +4,7 @@
     clear(program, scanner)        # the program, sealed; or RefusedError, carrying the findings
 
 It computes everything itself from the waveforms that will be played. It guards against mistakes and does not make a
-medical device. RF heating and nerve stimulation are not assessed yet, and every verdict says so.
+medical device. RF heating is not assessed yet, nerve stimulation only roughly, and every verdict says so.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from lauterbur.safety.acoustics import Acoustics
 from lauterbur.safety.amplifier import Amplifiers
 from lauterbur.safety.cleared import _SEAL, ClearedProgram
 from lauterbur.safety.radiofrequency import radiofrequency_findings
+from lauterbur.safety.stimulation import Stimulation
 from lauterbur.safety.timing import backward, timing_findings
 from lauterbur.safety.waveforms import chunks
 from lauterbur.scanner.machine import Scanner
@@ -33,11 +34,12 @@ def findings(program: Program, scanner: Scanner) -> tuple[Finding, ...]:
     with np.errstate(all="ignore"):  # what is not a number becomes a finding that is never ok
         found = [_static_field(scanner), *timing_findings(program, scanner)]
         if backward(program) <= 0:  # otherwise a finding has refused it, and there are no waveforms to look at
-            amplifiers, acoustics = Amplifiers(program, scanner), Acoustics(program, scanner)
+            looks = (Amplifiers(program, scanner), Acoustics(program, scanner), Stimulation(program, scanner))
             for chunk in chunks(program):
-                amplifiers.look(chunk)
-                acoustics.look(chunk)
-            found += [*amplifiers.findings(), *acoustics.findings()]
+                for look in looks:
+                    look.look(chunk)
+            for look in looks:
+                found += look.findings()
         found += radiofrequency_findings(program, scanner)
     return tuple(found)
 
@@ -52,16 +54,21 @@ def clear(program: Program, scanner: Scanner, fields: Any = None, sar: Any = Non
     if broken:
         more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
         raise RefusedError(f"{scanner.name} may not play this: {broken[0].sentence()}{more}", found)
-    return ClearedProgram(program, scanner.name, program_hash(program), found, notes(scanner), _SEAL)
+    return ClearedProgram(program, scanner.name, program_hash(program), found, notes(program, scanner), _SEAL)
 
 
-def notes(scanner: Scanner) -> tuple[str, ...]:
-    """What a verdict does not cover, and the operating mode of the static field."""
+def notes(program: Program, scanner: Scanner) -> tuple[str, ...]:
+    """What a verdict does not cover, and the operating modes of the static field and of the gradients."""
     mode = "normal" if scanner.field_strength <= NORMAL_FIELD else "first-level controlled"
+    stimulation = Stimulation(program, scanner)
+    if backward(program) <= 0:
+        with np.errstate(all="ignore"):
+            for chunk in chunks(program):
+                stimulation.look(chunk)
     return (
         f"Static field: {mode} operating mode (IEC 60601-2-33).",
         "RF heating (SAR) was not assessed: there is no SAR model of this subject in this machine.",
-        "Nerve and cardiac stimulation were not assessed.",
+        stimulation.note(),
     )
 
 

@@ -45,6 +45,13 @@ class Segments:
         return np.where((time >= self.start[i]) & (time <= self.end[i]), value, 0.0)
 
 
+def join(before: Segments | None, after: Segments) -> Segments:
+    if before is None or not len(before.start):
+        return after
+    names = ("start", "end", "first", "last", "block")
+    return Segments(*(np.concatenate((getattr(before, name), getattr(after, name))) for name in names))
+
+
 @dataclass(frozen=True, eq=False)
 class _Pieces:
     """All straight pieces of all unique gradients, end to end; piece p of gradient g is at offset[g] + p."""

@@ -23,7 +23,7 @@ class Gradients:
     forbidden_bands: tuple[
         tuple[float, float], ...
     ] = ()  # Hz, acoustic resonances, of the gradient waveform's spectrum
-    band_threshold: float = 0.5  # of a train's strongest spectral line, allowed inside a forbidden band
+    band_threshold: float = 0.5  # share of an axis' gradient power in any 50 ms, allowed inside a forbidden band
     stimulation: dict[str, float] = field(default_factory=dict)  # rheobase T/s, chronaxie s, effective length m
 
 
