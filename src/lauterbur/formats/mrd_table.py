@@ -96,7 +96,7 @@ class AcquisitionTable:
             time = acquisition.from_exact(heads["user_int"][:, 0:2])
             if np.all(np.abs(time) < 1e9):
                 return time
-        # KomaMRI counts microseconds, not ticks: inferred from the echo spacing its files then have, unconfirmed
+        # KomaMRI counts microseconds, it seems (unconfirmed): echoes 0.61 ms apart in a file we have, not 1.5 s
         tick = 1e-6 if vendor.startswith("KomaMRI") else acquisition.TICK
         return heads["acquisition_time_stamp"] * tick
 
