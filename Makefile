@@ -13,7 +13,7 @@ scan: .venv/.set-up
 
 # Two processes with one thread each: the machine is then full, and no more than full.
 test: .venv/.set-up
-	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 .venv/bin/pytest -n 2
+	export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 NUMBA_NUM_THREADS=1; .venv/bin/pytest -n 2
 
 check: .venv/.set-up
 	.venv/bin/ruff check .

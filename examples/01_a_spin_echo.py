@@ -27,11 +27,13 @@ program = lb.Program(
     blocks, durations, (hard_pulse(0.25, "excitation"), hard_pulse(0.5, "refocusing")), (), (Adc(n, dwell),)
 )
 
-# %% Play it, with both engines
+# %% Play it, with both engines. T2' is a broad line: the reference needs many isochromats to be as good
 spins = lb.Spins(position=[[0.0, 0.0, 0.0]], t1=1.0, t2=0.08, t2_prime=0.02, off_resonance=15.0)
 signal = lb.simulate(program, spins).samples[0, 0]
-judge = lb.simulate(program, spins, engine="reference").samples[0, 0]
-print(f"fast against reference: {np.linalg.norm(signal - judge) / np.linalg.norm(judge):.2e}")
+judge = lb.simulate(program, spins, engine="reference", spins_per_voxel=8192).samples[0, 0]
+apart = np.linalg.norm(signal - judge) / np.linalg.norm(judge)
+print(f"fast against reference: {apart:.1e}")
+assert apart < 2e-3
 
 # %% The echo stands at TE, as high as T2 says
 time = 50 * us + te / 2 + 50 * us + (np.arange(n) + 0.5) * dwell  # from the centre of the excitation

@@ -7,7 +7,7 @@ import lauterbur as lb
 from lauterbur.units import mm
 
 protocol = lb.load_protocol("brain/t1-gre")
-protocol = replace(protocol, matrix=(64, 64, 16), fov=(256 * mm, 256 * mm, 192 * mm), reference_lines=(16, 0))
+protocol = replace(protocol, matrix=(48, 48, 16), fov=(240 * mm, 240 * mm, 192 * mm), reference_lines=(16, 0))
 
 # %% The machine and the patient
 scanner = lb.load_scanner("5T")
