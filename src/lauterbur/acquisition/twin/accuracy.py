@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lauterbur.acquisition.twin import reference
-from lauterbur.acquisition.twin.fast import Witness
 from lauterbur.acquisition.twin.spins import Spins
+from lauterbur.acquisition.twin.witness import Witness
 from lauterbur.program import Column, Program, adc_blocks, receiver_phase
 
 VOXELS = 200

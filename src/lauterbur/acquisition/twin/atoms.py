@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 Float = NDArray[np.float64]
 NAMES = ("t1", "t2", "b1", "offset", "diffusion", "u")
-CANDIDATES = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 26)
+CANDIDATES = (1, 2, 3, 4, 5, 6, 8, 10, 13, 17)
 LOCAL = 6  # points of the local interpolation
 
 
@@ -117,7 +117,7 @@ class AtomGrid:
         real = np.ascontiguousarray(table).view(np.float32).reshape(len(self), 2 * columns)
         inner, u = self.dimensions[:-1], self.dimensions[-1]
         sizes = np.array([len(d.nodes) for d in inner])
-        chunk = max(256, min(n, 8_000_000 // max(self.n_inner * (LOCAL if u.is_local else 1), 1)))
+        chunk = max(256, min(n, 32_000_000 // max(self.n_inner, 1)))
         order = np.argsort(spins["u"], kind="stable") if u.is_local else None
         for lo in range(0, n, chunk):
             rows = order[lo : lo + chunk] if order is not None else slice(lo, lo + chunk)
@@ -128,14 +128,14 @@ class AtomGrid:
             if not u.is_local:
                 out[rows] = (w @ real).view(np.complex64)
                 continue
-            value = spins["u"][rows]
-            start, along = u.start(value), u.weights(value).astype(np.float32)
-            result = np.zeros((len(w), 2 * columns), np.float32)
-            for cell in np.unique(start):
-                here = np.flatnonzero(start == cell)
-                for j in range(LOCAL):
-                    block = real[(cell + j) * self.n_inner : (cell + j + 1) * self.n_inner]
-                    result[here] += along[here, j, None] * (w[here] @ block)
+            result = np.empty((len(w), 2 * columns), np.float32)
+            value = np.round(spins["u"][rows], 9)  # sorted: spins on a lattice share few places
+            edges = np.concatenate(([0], np.flatnonzero(np.diff(value)) + 1, [len(value)]))
+            start, along = u.start(value[edges[:-1]]), u.weights(value[edges[:-1]]).astype(np.float32)
+            for plane in range(len(edges) - 1):
+                here = slice(edges[plane], edges[plane + 1])
+                block = real[start[plane] * self.n_inner : (start[plane] + LOCAL) * self.n_inner]
+                result[here] = w[here] @ np.tensordot(along[plane], block.reshape(LOCAL, self.n_inner, -1), axes=1)
             out[rows] = result.view(np.complex64)
         return out
 

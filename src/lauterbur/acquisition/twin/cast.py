@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lauterbur.acquisition.twin.atoms import AtomGrid
 from lauterbur.acquisition.twin.compile import PulseShape
 from lauterbur.acquisition.twin.encode import Place, find_lattice
 from lauterbur.acquisition.twin.pulses import N_COLUMNS, pulse_maps
@@ -94,24 +93,6 @@ def maps_of(shapes: tuple[PulseShape, ...], parameters: Parameters) -> NDArray[n
 
 def joined(parts: list[Parameters]) -> Parameters:
     return {name: np.concatenate([p[name] for p in parts], axis=-1 if name == "field" else 0) for name in parts[0]}
-
-
-@dataclass(frozen=True, eq=False)
-class GridAtoms:
-    """Atoms on a product grid; spins are interpolated."""
-
-    grid: AtomGrid
-    axis: Float
-
-    @property
-    def parameters(self) -> Parameters:
-        p = self.grid.parameters
-        return {
-            **p, "position": p["u"][:, None] * self.axis[None, :], "field": p["b1"][None, :].astype(complex),
-        }
-
-    def values(self, table: NDArray[np.complex64], parameters: Parameters, quadrature: int, chosen: NDArray) -> NDArray:
-        return self.grid.interpolate(table, {name: parameters[name] for name in self.grid.parameters})
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import finufft
 import numba
 import numpy as np
+import scipy.fft
 from numpy.typing import NDArray
 
 from lauterbur.acquisition.twin.spins import Lattice, Spins
@@ -65,7 +66,7 @@ class Place:
     def subset(self, chosen: NDArray) -> Place:
         if self.lattice is None:
             return Place(self.position[chosen], self.edges, None)
-        nz, ny, nx = self.lattice.shape
+        _, ny, nx = self.lattice.shape
         index = self.lattice.index[chosen]
         z, y, x = index // (ny * nx), index // nx % ny, index % nx
         lo = np.array([x.min(), y.min(), z.min()])
@@ -96,18 +97,27 @@ def _scatter(index, coil, values, out):
 
 
 @numba.njit(parallel=True, cache=True)
-def _gather_product(volume, at, weights, basis, rows, out):
-    """out[rows[i], t] += sum_m,l weights[i, m, l] basis[l, t] volume[m, at[i], t]."""
-    n_components, n_segments = weights.shape[1], weights.shape[2]
+def _gather_product(volume, at, courses, rows, out):
+    """out[rows[i], t] += sum_m courses[i, m, t] volume[m, at[i], t]."""
     for i in numba.prange(len(rows)):
         row = out[rows[i]]
-        for m in range(n_components):
-            line = volume[m, at[i]]
+        for m in range(courses.shape[1]):
+            line, w = volume[m, at[i]], courses[i, m]
             for t in range(line.shape[0]):
-                w = weights[i, m, 0] * basis[0, t]
-                for segment in range(1, n_segments):
-                    w += weights[i, m, segment] * basis[segment, t]
-                row[t] += w * line[t]
+                row[t] += w[t] * line[t]
+
+
+@dataclass(frozen=True, eq=False)
+class Course:
+    """How each component is weighed in each readout and sample: W[r, t, m] = sum_j readouts[r, j] time[j, m, t]."""
+
+    readouts: NDArray[np.complex64]  # (row, rank)
+    time: NDArray[np.complex64]  # (rank, component, sample)
+
+    def of(self, rows: NDArray | slice) -> NDArray[np.complex64]:
+        """(row, component, sample)"""
+        chosen = self.readouts[rows]
+        return (chosen @ self.time.reshape(len(self.time), -1)).reshape(len(chosen), *self.time.shape[1:])
 
 
 class Separable:
@@ -120,26 +130,26 @@ class Separable:
         sizes = (shape[2], shape[1], shape[0])
         self.axes = axes  # (readout, b, c) as lattice axes x=0 y=1 z=2
         kappa = k @ affine[:3, :3]
-        origin = affine[:3, 3]
+        first = np.linalg.solve(affine[:3, :3], affine[:3, 3])  # the origin, in steps of the lattice
         a, b, c = axes
         directions = affine[:3, :3].T / np.linalg.norm(affine[:3, :3], axis=0)[:, None]
 
         def matrix(axis: int, turns: Float) -> NDArray[np.complex64]:
-            """(point, index): phase and box of one axis. The origin's phase is split over the axes."""
-            out = np.exp(-2j * np.pi * turns[:, None] * np.arange(sizes[axis])[None, :])
+            """(point, index): phase and box of one axis, with its part of the origin's phase."""
+            out = np.exp(-2j * np.pi * turns[:, None] * (first[axis] + np.arange(sizes[axis]))[None, :])
             if place.edges is not None:
                 shift = 0.0 if center is None else float(center @ affine[:3, axis])
                 scale = place.edges[axis] @ directions[axis] / np.linalg.norm(affine[:3, axis])
                 out *= np.sinc((turns - shift) * scale)[:, None]
             return out.astype(np.complex64)
 
-        self.origin_phase = lambda rows: np.exp(-2j * np.pi * (k[rows] @ origin))
         quantum = PHASE_TOLERANCE / max(sizes)
         kb, kc = kappa[:, 0, b], kappa[:, 0, c]
         self.b_values, self.b_index = _levels(kb, quantum)
         self.c_values, self.c_index = _levels(kc, quantum)
-        self.pb, self.pc = matrix(b, self.b_values), matrix(c, self.c_values)
-        self.patterns = [(rows, np.ascontiguousarray(matrix(a, kappa[rows[0], :, a]).T)) for rows in lines]
+        self.along_b = Transform.of(matrix(b, self.b_values), self.b_values)
+        self.along_c = Transform.of(matrix(c, self.c_values), self.c_values)
+        self.patterns = [(rows, Transform.of(matrix(a, kappa[rows[0], :, a]), kappa[rows[0], :, a])) for rows in lines]
         self.k, self.sizes = k, sizes
 
     @staticmethod
@@ -170,36 +180,88 @@ class Separable:
             b, c = c, b
         return (along, b, c), lines
 
-    def add(self, values, coil, weights, basis, out) -> None:
-        """values (m, n) at the spins, coil (n,), weights (r, m, l), basis (l, t); adds into out (r, t)."""
+    def add(self, values, coil, course: Course, out) -> None:
+        """values (m, n) at the spins, coil (n,); adds into out (r, t)."""
         shape = self.lattice.shape
         image = np.zeros((len(values), math.prod(shape)), np.complex64)
         _scatter(self.lattice.index, coil, values, image)
         a, b, c = self.axes
         volume = np.ascontiguousarray(image.reshape(-1, *shape).transpose(0, 3 - c, 3 - b, 3 - a))
         del image
-        m, n_c, n_b, n_a = volume.shape
-        flat = volume.reshape(m, n_c, n_b * n_a)
-        line_bytes = 8 * m * (len(self.pb) * n_a + len(self.pb) * self.k.shape[1] + n_b * n_a)
-        step = max(1, min(len(self.pc), int(200e6 / line_bytes)))
-        for lo in range(0, len(self.pc), step):
-            part = np.matmul(self.pc[lo : lo + step], flat).reshape(m, -1, n_b, n_a)
-            part = np.matmul(self.pb, part)  # (m, c, b, a)
-            inside = (self.c_index >= lo) & (self.c_index < lo + step)
-            for rows, pattern in self.patterns:
-                here = rows[inside[rows]]
-                if not len(here):
-                    continue
-                at = (self.c_index[here] - lo) * part.shape[2] + self.b_index[here]
+        m, _, n_b, n_a = volume.shape
+        n_c = len(self.c_values)
+        step = max(1, min(m, int(400e6 / (8 * n_c * (n_b * n_a + len(self.b_values) * (n_a + self.k.shape[1]))))))
+        for lo in range(0, m, step):  # a few components at a time
+            part = self.along_c.apply(volume[lo : lo + step], 1)
+            part = self.along_b.apply(part, 2)  # (m, c, b, a)
+            source = part.reshape(part.shape[0], -1, n_a)
+            some = Course(course.readouts, np.ascontiguousarray(course.time[:, lo : lo + step]))
+            for rows, along in self.patterns:
+                at = self.c_index[rows] * part.shape[2] + self.b_index[rows]
                 lines, back = np.unique(at, return_inverse=True)
-                source = part.reshape(m, -1, n_a)
-                if len(lines) < source.shape[1]:
-                    source = np.ascontiguousarray(source[:, lines])
-                    at = back.reshape(-1)
-                encoded = np.matmul(source, pattern)
-                target = np.zeros((len(here), self.k.shape[1]), np.complex64)
-                _gather_product(encoded, at, weights[here], basis, np.arange(len(here)), target)
-                out[here] += target * self.origin_phase(here)
+                wanted = np.ascontiguousarray(source[:, lines]) if len(lines) < source.shape[1] else source
+                encoded = along.apply(wanted, 2)
+                for first in range(0, len(rows), 512):
+                    here = rows[first : first + 512]
+                    _gather_product(encoded, back.reshape(-1)[first : first + 512], some.of(here), here, out)
+
+
+@dataclass(frozen=True, eq=False)
+class Transform:
+    """One axis: index to k. A fast Fourier transform where the k lie on a grid that fits, else a matrix product."""
+
+    matrix: NDArray[np.complex64]  # (k, index)
+    n: int = 0  # length of the transform; 0: use the matrix
+    bins: NDArray[np.intp] | None = None  # (k,)
+    before: NDArray[np.complex64] | None = None  # (index,) phase that brings the first k to bin 0
+    after: NDArray[np.complex64] | None = None  # (k,) boxes and the origin's phase
+
+    @staticmethod
+    def of(matrix: NDArray[np.complex64], turns: Float) -> Transform:
+        size = matrix.shape[1]
+        if len(turns) < 24 or size < 24:
+            return Transform(matrix)
+        base = turns.min()
+        away = np.sort(turns - base)
+        steps = np.diff(away)
+        step = steps[steps > 1e-9].min(initial=np.inf)
+        if not np.isfinite(step) or step <= 0:
+            return Transform(matrix)
+        n = round(1 / step)
+        if not size / 4 <= n <= 4 * size:
+            return Transform(matrix)
+        place = (turns - base) * n
+        if np.abs(place - np.round(place)).max() * size / n > 10 * PHASE_TOLERANCE:
+            return Transform(matrix)
+        before = np.exp(-2j * np.pi * base * np.arange(size))
+        bins = np.round(place).astype(np.intp)
+        return Transform(matrix, n, bins % n, before.astype(np.complex64), matrix[:, 0].copy())
+
+    def apply(self, array: NDArray[np.complex64], axis: int) -> NDArray[np.complex64]:
+        """The same array with this axis turned from index to k; the axis may be 1, 2 or last."""
+        last = axis == array.ndim - 1
+        if not self.n:
+            if last:
+                return np.matmul(array, self.matrix.T)
+            if axis == array.ndim - 2:
+                return np.matmul(self.matrix, array)
+            flat = array.reshape(array.shape[0], array.shape[1], -1)
+            return np.matmul(self.matrix, flat).reshape(array.shape[0], -1, *array.shape[2:])
+        assert self.before is not None and self.after is not None
+        along = (-1,) + (1,) * (array.ndim - 1 - axis)
+        turned = array * self.before.reshape(along)
+        size = array.shape[axis]
+        if size > self.n:  # the object is longer than the field of view: it folds
+            shape = list(turned.shape)
+            shape[axis] = -(-size // self.n) * self.n
+            padded = np.zeros(shape, np.complex64)
+            padded[(slice(None),) * axis + (slice(0, size),)] = turned
+            turned = padded.reshape(*shape[:axis], -1, self.n, *shape[axis + 1 :]).sum(axis=axis)
+        out = scipy.fft.fft(turned, self.n, axis=axis, workers=-1, overwrite_x=True)
+        if not np.array_equal(self.bins, np.arange(self.n)):
+            out = np.take(out, self.bins, axis=axis)
+        out *= self.after.reshape(along)
+        return out
 
 
 class Nufft:
@@ -221,7 +283,7 @@ class Nufft:
         else:
             self.phase = np.ones(1, np.complex64)
 
-    def add(self, values, coil, weights, basis, out) -> None:
+    def add(self, values, coil, course: Course, out) -> None:
         n_rows, n_samples = self.k.shape[:2]
         for m in range(len(values)):
             if self.place.lattice is not None:
@@ -229,7 +291,7 @@ class Nufft:
             else:
                 result = self._from_points(values[m] * coil)
             result = (result * self.phase).reshape(n_rows, n_samples) * self.factor
-            out += result * (weights[:, m] @ basis)
+            out += result * (course.readouts @ course.time[:, m])
 
     def _from_lattice(self, values, coil) -> NDArray[np.complex64]:
         lattice = self.place.lattice
@@ -273,7 +335,7 @@ class Direct:
         self.place, self.k = place, k
         self.factor = np.broadcast_to(box_factor(k, place.edges, center), k.shape[:-1])
 
-    def add(self, values, coil, weights, basis, out) -> None:
+    def add(self, values, coil, course: Course, out) -> None:
         strength = (values * coil).T.astype(np.complex128)
         step = max(1, int(2e7 / max(len(strength) * self.k.shape[1], 1)))
         for lo in range(0, len(self.k), step):
@@ -281,8 +343,8 @@ class Direct:
             turns = k.reshape(-1, 3) @ self.place.position.T
             encoded = np.exp(-2j * np.pi * turns) @ strength  # (point, m)
             encoded = encoded.reshape(len(k), k.shape[1], -1)
-            w = np.einsum("rml,lt->rtm", weights[lo : lo + step], basis)
-            out[lo : lo + step] += (encoded * w).sum(axis=2) * self.factor[lo : lo + step]
+            w = course.of(slice(lo, lo + step))
+            out[lo : lo + step] += np.einsum("rtm,rmt->rt", encoded, w) * self.factor[lo : lo + step]
 
 
 def encoder(place: Place, k: Float, center: Float | None = None) -> Separable | Nufft | Direct:
@@ -295,12 +357,12 @@ def encoder(place: Place, k: Float, center: Float | None = None) -> Separable | 
     return Nufft(place, k, center)
 
 
-def audition(place: Place, k: Float, center: Float | None, values, weights, basis, rng: np.random.Generator) -> float:
+def audition(place: Place, k: Float, center: Float | None, values, course: Course, rng: np.random.Generator) -> float:
     """Mean |signal|^2 of one uniform coil over a few random readouts and samples, by the sum itself."""
     n = int(np.clip(4e8 / max(values.size, 1), 24, 128))
     rows, samples = rng.integers(k.shape[0], size=n), rng.integers(k.shape[1], size=n)
     at = k[rows, samples]
-    mix = np.einsum("pml,lp->pm", weights[rows], basis[:, samples])
+    mix = np.einsum("pj,jmp->pm", course.readouts[rows], course.time[:, :, samples])
     signal = np.zeros(n, complex)
     step = max(1, int(4e6 / n))
     for lo in range(0, values.shape[1], step):

@@ -18,51 +18,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.linalg
-import scipy.special
 from numpy.typing import NDArray
 
-from lauterbur.acquisition.twin.atoms import CANDIDATES, AtomGrid, Dimension, chebyshev, local
-from lauterbur.acquisition.twin.cast import Cast, ExactAtoms, GridAtoms, Parameters, cast, exact_atoms, joined, maps_of
-from lauterbur.acquisition.twin.compile import Timeline, timeline
-from lauterbur.acquisition.twin.encode import audition, box_factor, encoder
+from lauterbur.acquisition.twin.basis import basis_of
+from lauterbur.acquisition.twin.cast import Cast, ExactAtoms, Parameters, cast, joined, maps_of
+from lauterbur.acquisition.twin.compile import timeline
+from lauterbur.acquisition.twin.encode import audition, encoder
 from lauterbur.acquisition.twin.graph import Graph, build, play, prune
-from lauterbur.acquisition.twin.groups import Group, Records, Spectrum, group_rows, reachable
-from lauterbur.acquisition.twin.passes import Pass, feature_length, plan_passes, selected_axis
+from lauterbur.acquisition.twin.groups import Records, Spectrum, group_rows, reachable
+from lauterbur.acquisition.twin.nodes import choose_atoms
+from lauterbur.acquisition.twin.passes import Pass, plan_passes, selected_axis
+from lauterbur.acquisition.twin.quadrature import quadrature_of
 from lauterbur.acquisition.twin.spins import Spins
+from lauterbur.acquisition.twin.witness import Witness
 from lauterbur.errors import ResourceError
 from lauterbur.program import Program
 
 Progress = Callable[[float, str], None]
 
-
-@dataclass(frozen=True, eq=False)
-class Witness:
-    """Some spins heard one by one in some readouts, so that another code can judge them."""
-
-    spins: NDArray[np.intp]  # sorted
-    readouts: NDArray[np.intp]  # sorted
-    signal: NDArray[np.complex64]  # (readout, spin, sample), filled by the engine; not demodulated
-    left_out: list[float]  # energies, relative to the signal's, of what all spins together were found not to show
-
-    def within(self, chosen: NDArray) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Which of these spins are witnesses: their places in `chosen`, and their numbers here."""
-        local = np.minimum(np.searchsorted(chosen, self.spins), len(chosen) - 1)
-        here = np.flatnonzero(chosen[local] == self.spins)
-        return local[here], here
-
-    def listen(self, g: Group, joint: Joint, k: NDArray, center, players: Cast, here: NDArray, values: NDArray) -> None:
-        """values: (component, witness) of those here."""
-        slot = np.minimum(np.searchsorted(self.readouts, g.readout), len(self.readouts) - 1)
-        for row in np.flatnonzero(self.readouts[slot] == g.readout):
-            course = (joint.weights[row] @ joint.basis).T @ values  # (sample, spin)
-            turns = k[row] @ players.spins.position[self.spins[here]].T
-            box = np.asarray(box_factor(k[row], players.place.edges, center))
-            self.signal[slot[row], here, : g.n_samples] += (course * np.exp(-2j * np.pi * turns) * box.reshape(-1, 1)).T
-
-
 RECORD_BYTES = 400e6  # amplitudes held at once
-MAX_ATOMS = 600_000
 MAX_SAMPLE = 2048
 
 
@@ -142,42 +116,6 @@ def _sample(players: Cast, chosen, size, shifts, along, n_sample, rng) -> tuple[
     return chosen[spin], joined(parts)
 
 
-@dataclass(frozen=True, eq=False)
-class Quadrature:
-    """Places inside a box, enough to follow slice profiles across it, and what each stands for."""
-
-    shifts: NDArray[np.float64]  # m, (place, 3)
-    nodes: tuple[NDArray[np.float64], ...]  # per edge, in (-1, 1), Gauss-Legendre
-    edges: NDArray[np.float64] | None
-
-    def shares(self, k: NDArray | None) -> NDArray[np.complex128]:
-        """(place,) integral over the box of exp(-2 pi i k.x) times the polynomial that is 1 at that place, 0 at others.
-
-        exp(-i z x) = sum (2n + 1) (-i)^n j_n(z) P_n(x): exact for any k, however few places carry the profile.
-        """
-        out = np.ones(1, complex)
-        for axis, x in enumerate(self.nodes):
-            z = 0.0 if k is None or self.edges is None else float(np.pi * (k @ self.edges[axis]))
-            weight = np.polynomial.legendre.leggauss(len(x))[1] / 2
-            n = np.arange(len(x))
-            series = (2 * n + 1) * (-1j) ** n * np.sign(z) ** n * scipy.special.spherical_jn(n, abs(z))
-            out = (out[:, None] * (weight * (np.polynomial.legendre.legvander(x, len(x) - 1) @ series))[None, :]).ravel()
-        return out
-
-
-def _quadrature(players: Cast, axis, shapes) -> Quadrature:
-    edges = players.place.edges
-    feature = feature_length(shapes)
-    if edges is None or not np.isfinite(feature):
-        return Quadrature(np.zeros((1, 3)), (np.zeros(1),) * 3, edges)
-    nodes = []
-    for edge in edges:
-        across = abs(edge @ axis) if axis is not None else np.linalg.norm(edge)
-        nodes.append(np.polynomial.legendre.leggauss(1 if across < 0.02 * feature else 2 + math.ceil(3.5 * across / feature))[0])
-    a, b, c = (x[:, None] * edge[None, :] / 2 for x, edge in zip(nodes, edges, strict=True))
-    return Quadrature((a[:, None, None] + b[None, :, None] + c[None, None, :]).reshape(-1, 3), tuple(nodes), edges)
-
-
 def _play_pass(part: Pass, players: Cast, axis, receive, accuracy, rng, out, report, witness, tell) -> None:
     line = part.timeline
     chosen = np.arange(len(players.u))
@@ -186,7 +124,7 @@ def _play_pass(part: Pass, players: Cast, axis, receive, accuracy, rng, out, rep
     if not len(chosen) or not len(part.readouts) or not len(line.time):
         return
     along = np.zeros(3) if axis is None else axis
-    quadrature = _quadrature(players, axis, line.shapes)
+    quadrature = quadrature_of(players.place.edges, axis, line.shapes)
     shifts = quadrature.shifts
     tell(0.0, "phase graph")
 
@@ -200,7 +138,7 @@ def _play_pass(part: Pass, players: Cast, axis, receive, accuracy, rng, out, rep
         exact = play(graph, line, maps_of(line.shapes, sampled), sampled["t1"], sampled["t2"], sampled["diffusion"],
                      records.state, records.slot, records.first)
         groups = group_rows(part, records, line)
-        bases = [_basis(g, exact, sampled, players, who, line) for g in groups]
+        bases = [basis_of(g, exact, sampled, players, who) for g in groups]
         total = math.sqrt(sum(b.energy for g, b in zip(groups, bases, strict=True) if not g.is_silent)) or 1.0
         allowed = accuracy.rank * total / math.sqrt(max(1, sum(not g.is_silent for g in groups)))
         live = [(g, b.truncate(allowed)) for g, b in zip(groups, bases, strict=True)]
@@ -213,7 +151,7 @@ def _play_pass(part: Pass, players: Cast, axis, receive, accuracy, rng, out, rep
 
     report["states"] = max(report["states"], int(np.diff(graph.first).max()))
     tell(0.05, "choosing atoms")
-    atoms = _atoms(part, graph, records, players, sampled, chosen, shifts, along, axis, accuracy, rng)
+    atoms = choose_atoms(part, graph, records, players, chosen, shifts, axis, accuracy.nodes, rng)
     report["atoms"] += len(atoms.parameters["t1"])
     tables = [np.zeros((len(atoms.parameters["t1"]), b.rank * g.n_columns), np.complex64) for g, b, _ in live]
 
@@ -255,7 +193,7 @@ def _play_pass(part: Pass, players: Cast, axis, receive, accuracy, rng, out, rep
             local, here = witness.within(chosen)
             witness.listen(g, joint, k, center, players, here, values[:, local])
         if main_energy and place.edges is not None:
-            energy = len(g.readout) * g.n_samples * audition(place, k, center, values, joint.weights, joint.basis, rng)
+            energy = len(g.readout) * g.n_samples * audition(place, k, center, values, joint.course, rng)
             if energy < (accuracy.heard / 2) ** 2 * main_energy:
                 if witness is not None:
                     witness.left_out.append(energy / main_energy)
@@ -269,7 +207,7 @@ def _play_pass(part: Pass, players: Cast, axis, receive, accuracy, rng, out, rep
             tell(0.4 + 0.6 * (i + coil / n_rx) / len(live), "encoding")
             sensitivity = ones if receive is None else np.ascontiguousarray(_coil(receive, coil, chosen), np.complex64)
             target[:] = 0
-            encode.add(values, sensitivity, joint.weights, joint.basis, target)
+            encode.add(values, sensitivity, joint.course, target)
             if coil == 0:
                 main_energy += float(np.vdot(target, target).real) / max(float(np.mean(np.abs(sensitivity) ** 2)), 1e-300)
             if g.is_one_row_each:
@@ -329,180 +267,6 @@ def _graph(part: Pass, players: Cast, chosen: NDArray, sampled: Parameters, accu
     found = found.above(floor, np.zeros(0, np.intp) if witness is None else witness.readouts)
     graph, renumber = prune(graph, line, maps, actors["t1"], actors["t2"], found.wanted(graph), accuracy.states * typical)
     return graph, found.records(graph, renumber, floor)
-
-
-def _atoms(part, graph, records, players, sampled, chosen, shifts, along, axis, accuracy, rng) -> GridAtoms | ExactAtoms:
-    """A product grid with as few nodes as the accuracy allows, or every spin its own atom where that is cheaper."""
-    few = len(chosen) * len(shifts) <= 2_000_000
-    parts = [players.parameters(chosen, shift, along) for shift in shifts] if few else None
-    exact = exact_atoms(parts) if parts is not None and len(chosen) * len(shifts) <= 200_000 else None
-    if exact is not None and len(exact.parameters["t1"]) <= 2000:
-        return exact
-    if axis is None or not players.is_shared_field:
-        if exact is None and parts is not None:
-            exact = exact_atoms(parts)
-        if exact is None or len(exact.parameters["t1"]) > MAX_ATOMS:
-            raise ResourceError(
-                f"the program selects along several axes or drives channels differently, so each of {len(chosen)} spins "
-                f"is its own atom; at most {MAX_ATOMS} fit: use fewer spins or engine='reference'"
-            )
-        return exact
-    full = players.parameters(chosen, np.zeros(3), along)
-    if players.spins.off_resonance_gradient is not None and len(shifts) > 1:
-        low, high = (np.min, np.max)
-        ends = [players.parameters(chosen, s, along)["offset"] for s in shifts[[0, -1]]]
-        full["offset"] = np.array([low([e.min() for e in ends]), *full["offset"][:: max(1, len(chosen) // 1000)], high([e.max() for e in ends])])
-    dimensions = _dimensions(part, graph, records, sampled, full, accuracy, along, rng)
-    if along.any() and part.reach is not None:
-        inside = [players.u[chosen].min() + (shifts @ along).min(), players.u[chosen].max() + (shifts @ along).max()]
-        dimensions.append(local("u", inside[0], inside[1], feature_length(part.timeline.shapes) / 6))
-    else:
-        dimensions.append(Dimension("u", np.zeros(1)))
-    n_grid = math.prod(len(d.nodes) for d in dimensions)
-    if exact is not None and len(exact.parameters["t1"]) <= 1.2 * n_grid:
-        return exact
-    if n_grid > MAX_ATOMS * 4:
-        raise ResourceError(f"the program would need {n_grid} atoms; at most {4 * MAX_ATOMS} fit: use engine='reference'")
-    return GridAtoms(AtomGrid.of(tuple(dimensions)), along)
-
-
-def _dimensions(part, graph: Graph, records: Records, sampled, full, accuracy, along, rng) -> list[Dimension]:
-    """Per parameter, the fewest nodes whose interpolation of a few exactly played spins is good enough."""
-    line = part.timeline
-    shown = min(len(line.time), 1500)
-    line, graph, records = records.beginning(line, graph, shown)
-    # judge where the signal is: the sampled spins that answer loudest among a few
-    base = rng.choice(len(sampled["t1"]), min(24, len(sampled["t1"])), replace=False)
-    base = np.unique(base)
-    parts, plan = [], []
-
-    def pick(rows) -> Parameters:
-        return {name: (v[:, rows] if name == "field" else v[rows]) for name, v in sampled.items()}
-
-    truth = pick(base)
-    loud = np.linalg.norm(
-        play(graph, line, maps_of(line.shapes, truth), truth["t1"], truth["t2"], truth["diffusion"],
-             records.state, records.slot, records.first), axis=0)
-    base = base[np.argsort(-loud)[:6]]
-    parts.append(pick(base))
-    names = [name for name in ("t1", "t2", "b1", "offset", "diffusion")]
-    options = {name: {n: chebyshev(name, full[name], n) for n in CANDIDATES} for name in names}
-    for name in names:
-        seen = set()
-        for n, option in options[name].items():
-            if len(option.nodes) in seen:
-                continue
-            seen.add(len(option.nodes))
-            if len(option.nodes) == 1 and option.nodes[0] == full[name][0] and not np.ptp(np.minimum(full[name], 1e9)):
-                break  # all spins agree
-            for node in option.nodes:
-                actor = pick(base)
-                actor[name] = np.full(len(base), node)
-                if name == "b1":
-                    actor["field"] = np.full((1, len(base)), node, complex)
-                parts.append(actor)
-            plan.append((name, n, len(option.nodes)))
-            if len(option.nodes) < n:
-                break
-    everything = joined(parts)
-    amplitude = play(graph, line, maps_of(line.shapes, everything), everything["t1"], everything["t2"],
-                     everything["diffusion"], records.state, records.slot, records.first)
-    amplitude = amplitude.reshape(len(amplitude), -1, len(base))
-    right = amplitude[:, 0]
-    norm = float(np.linalg.norm(right)) or 1.0
-    best: dict[str, Dimension] = {name: options[name][CANDIDATES[0]] for name in names}
-    done: set[str] = set()
-    at = 1
-    for name, n, size in plan:
-        option = options[name][n]
-        weights = option.weights(sampled[name][base])
-        guess = np.einsum("rnb,bn->rb", amplitude[:, at : at + size], weights)
-        at += size
-        if name in done:
-            continue
-        best[name] = option
-        if np.linalg.norm(guess - right) <= accuracy.nodes * norm:
-            done.add(name)
-    return [best[name] for name in names]
-
-
-# --- bases -----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class Joint:
-    weights: NDArray[np.complex64]  # (row, component, segment)
-    basis: NDArray[np.complex64]  # (segment, sample)
-    mixing: NDArray[np.complex64]  # (rank, node, component)
-    nodes: NDArray[np.intp]  # (node,) the samples whose time course is needed
-
-    @property
-    def n_components(self) -> int:
-        return self.mixing.shape[2]
-
-
-@dataclass(frozen=True, eq=False)
-class Basis:
-    """A group's signal over readouts and time, for the sampled spins."""
-
-    readouts: NDArray[np.complex128]  # (row, rank) orthonormal
-    singular: NDArray[np.float64]
-    sampled: NDArray[np.complex128]  # (row, spin) without the time course
-    loudness: NDArray[np.float64]  # (spin,) weight of each sampled spin
-    courses: NDArray[np.complex128]  # (spin, sample): h
-    energy: float
-
-    @property
-    def rank(self) -> int:
-        return self.readouts.shape[1]
-
-    def truncate(self, allowed: float) -> Basis:
-        tail = np.sqrt(np.cumsum(self.singular[::-1] ** 2)[::-1])
-        n = int(np.count_nonzero(tail > allowed))
-        return Basis(self.readouts[:, :n], self.singular[:n], self.sampled, self.loudness, self.courses, self.energy)
-
-    def nodes(self, allowed: float) -> NDArray[np.intp]:
-        """Sample indices whose values determine every course: pivoted QR (discrete empirical interpolation)."""
-        strength = self.loudness * np.linalg.norm(self.readouts.conj().T @ self.sampled, axis=0)
-        weighted = self.courses * (strength / math.sqrt(self.courses.shape[1]))[:, None]
-        r, pivots = scipy.linalg.qr(weighted, mode="r", pivoting=True)
-        size = np.abs(np.diag(r[:, : min(r.shape)]))
-        return np.sort(pivots[: max(1, int(np.count_nonzero(size * math.sqrt(self.courses.shape[1]) > allowed)))])
-
-    def joint(self, allowed: float) -> Joint:
-        """Readouts and time together: the fewest components for all sampled spins. `allowed`: as in truncate."""
-        nodes = self.nodes(allowed)
-        n_time = self.courses.shape[1]
-        x = self.readouts.conj().T @ self.sampled  # (rank, spin)
-        strength = self.loudness * np.linalg.norm(x, axis=0)
-        keep = strength > 1e-6 * strength.max()
-        at_nodes = self.courses[:, nodes]
-        scale = strength[keep, None]
-        course = np.linalg.lstsq(at_nodes[keep] * scale, self.courses[keep] * scale, rcond=1e-7)[0]  # (node, sample)
-        lower, basis = scipy.linalg.rq(course, mode="economic")
-        y = np.einsum("jv,vn,v->vjn", x, at_nodes @ lower, self.loudness)
-        flat = y.reshape(len(y), -1) / math.sqrt(n_time)
-        _, s, ph = np.linalg.svd(flat, full_matrices=False)
-        tail = np.sqrt(np.cumsum(s[::-1] ** 2)[::-1])
-        m = int(np.count_nonzero(tail > allowed))
-        p = ph[:m].conj().T.reshape(self.rank, len(lower.T), m)
-        mixing = np.einsum("nl,jlm->jnm", lower, p)
-        weights = np.einsum("rj,jlm->rml", self.readouts, p.conj())
-        return Joint(weights.astype(np.complex64), basis.astype(np.complex64), mixing.astype(np.complex64), nodes)
-
-
-def _basis(g: Group, exact, sampled: Parameters, players: Cast, who, line: Timeline) -> Basis:
-    t2_prime = players.spins.t2_prime[who]
-    gradient = players.spins.off_resonance_gradient
-    columns = g.phase(sampled["offset"], t2_prime, None if gradient is None else gradient[who], players.place.edges)
-    signal = np.zeros((len(g.readout), len(who)), complex)
-    np.add.at(signal, g.row, exact[g.record] * columns[:, g.column].T)
-    courses = g.course(np.arange(g.n_samples), sampled["offset"], sampled["t2"], t2_prime)
-    middle = np.abs(courses[:, g.n_samples // 2])
-    loudness = np.sqrt(np.abs(players.weight[who])) * middle / math.sqrt(len(who))
-    u, s, _ = np.linalg.svd(signal * loudness[None, :], full_matrices=False)
-    courses = courses / np.where(middle > 0, middle, 1)[:, None]
-    return Basis(u, s, signal * middle[None, :], loudness / np.where(middle > 0, middle, 1), courses, float((s**2).sum()))
 
 
 def _spin_values(g, b, joint, table, atoms, players, chosen, which, quadrature, along, center) -> NDArray[np.complex64]:

@@ -309,7 +309,7 @@ def prune(graph: Graph, timeline, maps, t1, t2, wanted, tolerance) -> tuple[Grap
 
 @numba.njit(parallel=True, cache=True, fastmath={"contract", "reassoc", "nsz"})
 def _play(first, source, shape, phase, step, maps, e1, e2, b_index, b_factor, record_first, record_state, record_slot,
-          n_most, chunk, out_re, out_im):
+          n_most, chunk, out):
     n_atoms = maps.shape[2]
     n_chunks = (n_atoms + chunk - 1) // chunk
     for c in numba.prange(n_chunks):
@@ -381,8 +381,7 @@ def _play(first, source, shape, phase, step, maps, e1, e2, b_index, b_factor, re
                 s, slot = record_state[q], record_slot[q]
                 sign = np.float32(-1) if slot == 1 else np.float32(1)
                 for j in range(w):
-                    out_re[q, lo + j] = b[s, 2 * slot, j]
-                    out_im[q, lo + j] = sign * b[s, 2 * slot + 1, j]
+                    out[q, lo + j] = complex(b[s, 2 * slot, j], sign * b[s, 2 * slot + 1, j])
             a, b = b, a
 
 
@@ -403,14 +402,11 @@ def play(graph: Graph, timeline, maps, t1, t2, diffusion, record_state, record_s
         values, index = np.unique(np.round(graph.b_value, -4), return_inverse=True)  # to 0.01 s/mm2
         b_factor = np.exp(-values[:, None] * diffusion[None, :]).astype(np.float32)
         b_index = index.reshape(graph.source.shape).astype(np.int32)
-    re = np.zeros((len(record_state), n_atoms), np.float32)
-    im = np.zeros_like(re)
+    out = np.empty((len(record_state), n_atoms), np.complex64)
     most = int(np.max(np.diff(graph.first))) if len(graph.first) > 1 else 1
     _play(
         graph.first, graph.source, timeline.shape, timeline.phase, step.astype(np.int32).reshape(-1),
         np.ascontiguousarray(maps, np.float32), e1, e2, b_index, b_factor, record_first.astype(np.int64),
-        record_state.astype(np.int32), record_slot.astype(np.int32), most, chunk, re, im,
+        record_state.astype(np.int32), record_slot.astype(np.int32), most, chunk, out,
     )
-    out = np.empty(re.shape, np.complex64)
-    out.real, out.imag = re, im
     return out

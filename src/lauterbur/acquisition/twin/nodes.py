@@ -1,0 +1,188 @@
+"""Choosing the atoms: as few as the accuracy allows, or every spin its own where that is cheaper.
+
+The spins are first cut into leaves, like the cells of a k-d tree, since tissues cluster: inside a leaf every parameter
+spans little, so that few nodes interpolate it well. How many is measured per leaf and parameter, on a few spins played
+exactly.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lauterbur.acquisition.twin.atoms import CANDIDATES, AtomGrid, Dimension, chebyshev, local
+from lauterbur.acquisition.twin.cast import Cast, ExactAtoms, Parameters, exact_atoms, joined, maps_of
+from lauterbur.acquisition.twin.graph import Graph, play
+from lauterbur.acquisition.twin.groups import Records
+from lauterbur.acquisition.twin.passes import Pass, feature_length
+from lauterbur.errors import ResourceError
+
+MAX_ATOMS = 600_000
+LEAVES = 12
+FEW_SPINS = 3000  # below that a leaf is not worth cutting
+SHOWN = 1500  # pulses of the program that nodes are judged by
+BASE = 5  # spins per leaf that judge
+NAMES = ("t1", "t2", "b1", "offset", "diffusion")
+
+
+@dataclass(frozen=True, eq=False)
+class LeafAtoms:
+    """Product grids, one per leaf; spins are interpolated in their own."""
+
+    grids: tuple[AtomGrid, ...]
+    leaf: NDArray[np.int16]  # (spin,)
+    axis: NDArray[np.float64]
+
+    @property
+    def first(self) -> NDArray[np.intp]:
+        return np.concatenate(([0], np.cumsum([len(g) for g in self.grids])))
+
+    @property
+    def parameters(self) -> Parameters:
+        parts = []
+        for grid in self.grids:
+            p = grid.parameters
+            parts.append({**p, "position": p["u"][:, None] * self.axis[None, :], "field": p["b1"][None, :].astype(complex)})
+        return joined(parts)
+
+    def values(self, table: NDArray[np.complex64], parameters: Parameters, place: int, chosen: NDArray) -> NDArray:
+        """(n, column): rows of `table` (atom, column) at these spins."""
+        out = np.empty((len(chosen), table.shape[1]), np.complex64)
+        leaf = self.leaf[chosen]
+        for i, grid in enumerate(self.grids):
+            rows = np.flatnonzero(leaf == i)
+            if len(rows):
+                block = table[self.first[i] : self.first[i + 1]]
+                out[rows] = grid.interpolate(block, {name: parameters[name][rows] for name in grid.parameters})
+        return out
+
+
+def choose_atoms(
+    part: Pass, graph: Graph, records: Records, players: Cast, chosen: NDArray, shifts: NDArray, axis: NDArray | None,
+    allowed: float, rng: np.random.Generator,
+) -> LeafAtoms | ExactAtoms:
+    """allowed: relative error of the interpolation, per parameter."""
+    along = np.zeros(3) if axis is None else axis
+    n = len(chosen) * len(shifts)
+    needs_own = axis is None or not players.is_shared_field
+    exact = None
+    if n <= (2_000_000 if needs_own else 200_000):
+        exact = exact_atoms([players.parameters(chosen, shift, along) for shift in shifts])
+        if len(exact.parameters["t1"]) <= 2000:
+            return exact
+    if needs_own:
+        if exact is None or len(exact.parameters["t1"]) > MAX_ATOMS:
+            raise ResourceError(
+                f"the program selects along several axes or drives channels differently, so each of {len(chosen)} spins "
+                f"is its own atom; at most {MAX_ATOMS} fit: use fewer spins or engine='reference'"
+            )
+        return exact
+    full = players.parameters(chosen, np.zeros(3), along)
+    grids, leaf = [], _leaves(full)
+    for i in range(int(leaf.max()) + 1):
+        rows = np.flatnonzero(leaf == i)
+        dimensions = _dimensions(part, graph, records, players, full, rows, chosen, along, allowed, rng)
+        if along.any() and part.reach is not None:
+            reach = (shifts @ along).min(), (shifts @ along).max()
+            u = full["u"][rows]
+            dimensions.append(local("u", u.min() + reach[0], u.max() + reach[1], feature_length(part.timeline.shapes) / 6))
+        else:
+            dimensions.append(Dimension("u", np.zeros(1)))
+        grids.append(AtomGrid.of(tuple(dimensions)))
+    n_atoms = sum(len(g) for g in grids)
+    if exact is not None and len(exact.parameters["t1"]) <= 1.2 * n_atoms:
+        return exact
+    if n_atoms > 4 * MAX_ATOMS:
+        raise ResourceError(f"the program would need {n_atoms} atoms; at most {4 * MAX_ATOMS} fit: use engine='reference'")
+    return LeafAtoms(tuple(grids), leaf, along)
+
+
+def _leaves(full: Parameters) -> NDArray[np.int16]:
+    """Cut the widest leaf in its widest parameter, at the largest gap near the middle, until there are enough."""
+    columns = np.column_stack([
+        np.log(np.clip(full["t1"], 1e-3, 1e3)), np.log(np.clip(full["t2"], 1e-4, 1e3)), 2 * full["b1"],
+        full["offset"] / 150, full["diffusion"] / 1e-9,
+    ])
+    leaf = np.zeros(len(columns), np.int16)
+    if np.ptp(columns, axis=0).max() < 0.5:
+        return leaf
+    spans = {0: np.ptp(columns, axis=0)}
+    while len(spans) < LEAVES:
+        widest = max(spans, key=lambda i: spans[i].max())
+        if spans[widest].max() < 0.6:
+            break
+        rows = np.flatnonzero(leaf == widest)
+        if len(rows) < FEW_SPINS:
+            spans[widest] = np.zeros(5)
+            continue
+        d = int(np.argmax(spans[widest]))
+        value = columns[rows, d]
+        count, edges = np.histogram(value, 48)
+        inner = slice(8, 40)
+        cut = edges[inner][int(np.argmin(count[inner]))] + (edges[1] - edges[0]) / 2
+        new = len(spans)
+        leaf[rows[value > cut]] = new
+        spans[widest] = np.ptp(columns[leaf == widest], axis=0)
+        spans[new] = np.ptp(columns[leaf == new], axis=0)
+    return leaf
+
+
+def _dimensions(
+    part: Pass, graph: Graph, records: Records, players: Cast, full: Parameters, rows: NDArray, chosen: NDArray,
+    along: NDArray, allowed: float, rng: np.random.Generator,
+) -> list[Dimension]:
+    """Per parameter, the fewest nodes whose interpolation of a few exactly played spins of this leaf is good enough."""
+    line, graph, records = records.beginning(part.timeline, graph, min(len(part.timeline.time), SHOWN))
+
+    def played(p: Parameters) -> NDArray[np.complex64]:
+        return play(graph, line, maps_of(line.shapes, p), p["t1"], p["t2"], p["diffusion"],
+                    records.state, records.slot, records.first)
+
+    weight = np.abs(players.weight[chosen[rows]])
+    drawn = rows[rng.choice(len(rows), min(24, np.count_nonzero(weight)), replace=False, p=weight / weight.sum())]
+    some = players.parameters(chosen[drawn], np.zeros(3), along)
+    loud = np.argsort(-np.linalg.norm(played(some), axis=0))[:BASE]
+
+    def base() -> Parameters:
+        return {name: (v[:, loud] if name == "field" else v[loud].copy()) for name, v in some.items()}
+
+    parts, plan = [base()], []
+    options = {name: {n: chebyshev(name, full[name][rows], n) for n in CANDIDATES} for name in NAMES}
+    for name in NAMES:
+        for n, option in options[name].items():
+            if len(option.nodes) < n:
+                break  # the few distinct values are the nodes already
+            for node in option.nodes:
+                actor = base()
+                actor[name] = np.full(len(loud), node)
+                if name == "b1":
+                    actor["field"] = np.full((1, len(loud)), node, complex)
+                parts.append(actor)
+            plan.append((name, n))
+            if n == 1 and not np.ptp(np.nan_to_num(full[name][rows], posinf=1e300)):
+                break
+    amplitude = played(joined(parts))
+    amplitude = amplitude.reshape(len(amplitude), -1, len(loud))
+    right = amplitude[:, 0]
+    norm = float(np.linalg.norm(right)) or 1.0
+    best: dict[str, Dimension] = {}
+    done: set[str] = set()
+    at = 1
+    for name, n in plan:
+        option = options[name][n]
+        size = len(option.nodes)
+        guess = np.einsum("rnb,bn->rb", amplitude[:, at : at + size], option.weights(some[name][loud]))
+        at += size
+        if name in done:
+            continue
+        best[name] = option
+        if np.linalg.norm(guess - right) <= allowed * norm:
+            done.add(name)
+    for name in NAMES:  # not good enough yet, but there are no more distinct values than this
+        few = next((o for n, o in options[name].items() if len(o.nodes) < n), None)
+        if name not in done and few is not None:
+            best[name] = few
+    return [best[name] for name in NAMES]

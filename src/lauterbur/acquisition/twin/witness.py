@@ -1,0 +1,38 @@
+"""Witness: some spins heard one by one in some readouts of the fast engine, so that another code can judge them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lauterbur.acquisition.twin.basis import Joint
+from lauterbur.acquisition.twin.cast import Cast
+from lauterbur.acquisition.twin.encode import box_factor
+from lauterbur.acquisition.twin.groups import Group
+
+
+@dataclass(frozen=True, eq=False)
+class Witness:
+    """Some spins heard one by one in some readouts, so that another code can judge them."""
+
+    spins: NDArray[np.intp]  # sorted
+    readouts: NDArray[np.intp]  # sorted
+    signal: NDArray[np.complex64]  # (readout, spin, sample), filled by the engine; not demodulated
+    left_out: list[float]  # energies, relative to the signal's, of what all spins together were found not to show
+
+    def within(self, chosen: NDArray) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Which of these spins are witnesses: their places in `chosen`, and their numbers here."""
+        local = np.minimum(np.searchsorted(chosen, self.spins), len(chosen) - 1)
+        here = np.flatnonzero(chosen[local] == self.spins)
+        return local[here], here
+
+    def listen(self, g: Group, joint: Joint, k: NDArray, center, players: Cast, here: NDArray, values: NDArray) -> None:
+        """values: (component, witness) of those here."""
+        slot = np.minimum(np.searchsorted(self.readouts, g.readout), len(self.readouts) - 1)
+        for row in np.flatnonzero(self.readouts[slot] == g.readout):
+            course = joint.course.of(slice(row, row + 1))[0].T @ values  # (sample, spin)
+            turns = k[row] @ players.spins.position[self.spins[here]].T
+            box = np.asarray(box_factor(k[row], players.place.edges, center))
+            self.signal[slot[row], here, : g.n_samples] += (course * np.exp(-2j * np.pi * turns) * box.reshape(-1, 1)).T
