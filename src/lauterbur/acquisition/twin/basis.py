@@ -89,7 +89,14 @@ def basis_of(g: Group, exact, sampled: Parameters, players: Cast, who: NDArray) 
     courses = g.course(np.arange(g.n_samples), sampled["offset"], sampled["t2"], t2_prime)
     middle = np.abs(courses[:, g.n_samples // 2])
     loudness = np.sqrt(np.abs(players.weight[who])) * middle / math.sqrt(len(who))
-    u, s, _ = np.linalg.svd(signal * loudness[None, :], full_matrices=False)
+    loud = signal * loudness[None, :]
+    if len(loud) > 2 * loud.shape[1]:  # tall: through the Gram matrix, whose small singular values nobody needs
+        values, vectors = np.linalg.eigh(loud.conj().T @ loud)
+        s = np.sqrt(np.maximum(values[::-1], 0))
+        kept = s > 1e-6 * s[0]
+        s, u = s[kept], (loud @ vectors[:, ::-1][:, kept]) / s[kept]
+    else:
+        u, s, _ = np.linalg.svd(loud, full_matrices=False)
     courses = courses / np.where(middle > 0, middle, 1)[:, None]
     return Basis(u, s, signal * middle[None, :], loudness / np.where(middle > 0, middle, 1), courses, float((s**2).sum()))
 

@@ -199,7 +199,9 @@ class Separable:
             for rows, along in self.patterns:
                 at = self.c_index[rows] * part.shape[2] + self.b_index[rows]
                 lines, back = np.unique(at, return_inverse=True)
-                wanted = np.ascontiguousarray(source[:, lines]) if len(lines) < source.shape[1] else source
+                wanted = np.ascontiguousarray(source[:, lines]) if len(lines) < 0.7 * source.shape[1] else source
+                if wanted is source:
+                    back = at
                 encoded = along.apply(wanted, 2)
                 for first in range(0, len(rows), 512):
                     here = rows[first : first + 512]
@@ -359,7 +361,7 @@ def encoder(place: Place, k: Float, center: Float | None = None) -> Separable | 
 
 def audition(place: Place, k: Float, center: Float | None, values, course: Course, rng: np.random.Generator) -> float:
     """Mean |signal|^2 of one uniform coil over a few random readouts and samples, by the sum itself."""
-    n = int(np.clip(4e8 / max(values.size, 1), 24, 128))
+    n = int(np.clip(2e8 / max(values.size, 1), 24, 128))
     rows, samples = rng.integers(k.shape[0], size=n), rng.integers(k.shape[1], size=n)
     at = k[rows, samples]
     mix = np.einsum("pj,jmp->pm", course.readouts[rows], course.time[:, :, samples])

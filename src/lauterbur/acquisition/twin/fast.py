@@ -51,6 +51,9 @@ class Accuracy:
     sample: int = 192  # spins played exactly to choose all that
 
 
+IMAGING = Accuracy(states=5e-4, heard=8e-3, nodes=1e-3, rank=2e-3)  # of a whole subject, well below thermal noise
+
+
 def play_fast(
     program: Program,
     spins: Spins,

@@ -23,8 +23,8 @@ from lauterbur.errors import ResourceError
 MAX_ATOMS = 600_000
 LEAVES = 12
 FEW_SPINS = 3000  # below that a leaf is not worth cutting
-SHOWN = 1500  # pulses of the program that nodes are judged by
-BASE = 5  # spins per leaf that judge
+SHOWN = 800  # pulses of the program that nodes are judged by
+BASE = 4  # spins per leaf that judge
 NAMES = ("t1", "t2", "b1", "offset", "diffusion")
 
 

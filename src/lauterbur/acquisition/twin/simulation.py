@@ -21,7 +21,7 @@ from lauterbur.acquisition.replay import readout as readout_of
 from lauterbur.acquisition.trajectory import trajectory
 from lauterbur.acquisition.twin import reference
 from lauterbur.acquisition.twin.accuracy import judge, plan_trial
-from lauterbur.acquisition.twin.fast import play_fast
+from lauterbur.acquisition.twin.fast import IMAGING, Accuracy, play_fast
 from lauterbur.acquisition.twin.material import points_from, spins_from
 from lauterbur.acquisition.twin.receiver import noise_readouts, noise_scan, receive_chain, sensitivities
 from lauterbur.acquisition.twin.spins import Spins
@@ -50,6 +50,7 @@ def simulate(
     larmor_frequency: float = 0.0,
     spins_per_voxel: int | None = None,
     measure_error: bool = False,
+    accuracy: Accuracy | None = None,
     progress: Progress | None = None,
 ) -> RawData:
     """The signal of spins under a program, without noise: samples complex64 (readout, rx, sample), zero-padded.
@@ -57,7 +58,7 @@ def simulate(
     receive: complex (rx, n) sensitivities at the spins; None is one coil of sensitivity 1. `larmor_frequency` (Hz) is for
     events given in ppm. `spins_per_voxel`: isochromats per box for the reference engine. With `measure_error` the fast
     engine's result carries its measured error in header.provenance. A program that the fast engine cannot play is played
-    by the reference, and provenance says so.
+    by the reference, and provenance says so. `accuracy`: where the fast engine stops (fast.Accuracy).
     """
     if engine not in ENGINES:
         raise InputError(f"engine is {engine!r}; the engines are {' and '.join(ENGINES)}")
@@ -66,12 +67,12 @@ def simulate(
         if len(receive.shape) != 2 or receive.shape[1] != len(spins):
             raise InputError(f"receive has shape {receive.shape}; it must be (rx, {len(spins)}), one column per spin")
     samples, notes = _signal(
-        program, [(spins, receive)], engine, seed, larmor_frequency, spins_per_voxel, measure_error, progress
+        program, [(spins, receive)], engine, seed, larmor_frequency, spins_per_voxel, measure_error, progress, accuracy
     )
     return _raw(program, samples, larmor_frequency, {"source": "twin", "seed": seed, **notes})
 
 
-def _signal(program, parts, engine, seed, larmor_frequency, spins_per_voxel, measure_error, progress):
+def _signal(program, parts, engine, seed, larmor_frequency, spins_per_voxel, measure_error, progress, accuracy):
     """Samples of several sets of spins together, and what provenance should know."""
     tell = progress or (lambda done, what: None)
     n_rx = 1 if parts[0][1] is None else parts[0][1].shape[0]
@@ -85,7 +86,7 @@ def _signal(program, parts, engine, seed, larmor_frequency, spins_per_voxel, mea
             reports = []
             for i, (spins, receive) in enumerate(parts):
                 _, report = play_fast(
-                    program, spins, receive, larmor_frequency=larmor_frequency, seed=seed, out=samples,
+                    program, spins, receive, larmor_frequency=larmor_frequency, accuracy=accuracy, seed=seed, out=samples,
                     witness=trial.witness if trial and i == 0 else None, demodulate=i == len(parts) - 1,
                     progress=lambda done, what: tell(0.9 * done if measure_error else done, what),
                 )
@@ -161,7 +162,7 @@ class Twin:
         if points is not None:
             parts.append((points, sensitivities(chain, points)))
         samples, notes = _signal(
-            program, parts, self.engine, self.seed, frequency, None, self.measure_error, self.progress
+            program, parts, self.engine, self.seed, frequency, None, self.measure_error, self.progress, IMAGING
         )
         path = trajectory(program)
         for lo in range(0, len(samples), 256):
