@@ -49,7 +49,9 @@ def plan_trial(program: Program, spins: Spins, seed: int, *, budget: float = BUD
         listening = adc_blocks(program)
         n_blocks = max(n_blocks, int(listening[min(7, len(listening) - 1)]) + 1)
     beginning = replace(
-        program, blocks=program.blocks[:n_blocks], durations=program.durations[:n_blocks],
+        program,
+        blocks=program.blocks[:n_blocks],
+        durations=program.durations[:n_blocks],
         labels={name: values[:n_blocks] for name, values in program.labels.items()},
     )
     listening = adc_blocks(beginning)
@@ -73,22 +75,31 @@ def judge(trial: Trial, spins: Spins, *, larmor_frequency: float = 0.0, seed: in
         fast[i, :, : len(demodulation)] *= demodulation
     plays = [
         reference.play(
-            trial.program, judged, one_by_one, larmor_frequency=larmor_frequency, spins_per_voxel=trial.isochromats,
-            seed=2 * seed + which + 1, readouts=witness.readouts,
+            trial.program,
+            judged,
+            one_by_one,
+            larmor_frequency=larmor_frequency,
+            spins_per_voxel=trial.isochromats,
+            seed=2 * seed + which + 1,
+            readouts=witness.readouts,
         )
         for which in (0, 1)
     ]
     width = plays[0].shape[2]
     error, power = _by_voxel(fast[:, :, :width], *plays)
     error = error + sum(witness.left_out) * power.mean()  # what all spins together do not show, spread over them
-    estimate = _relative(error.sum(), power.sum())
+    estimate = float(_relative(error.sum(), power.sum()))
     rng = np.random.default_rng(np.random.SeedSequence([seed, 0xB007]))
     draws = rng.integers(len(error), size=(2000, len(error)))
     with np.errstate(divide="ignore", invalid="ignore"):
         upper = float(np.quantile(_relative(error[draws].sum(axis=1), power[draws].sum(axis=1)), 0.95))
     return {
-        "estimate": estimate, "upper95": max(upper, estimate), "voxels": len(error), "readouts": len(witness.readouts),
-        "isochromats_per_voxel": trial.isochromats, "blocks_judged": trial.program.n_blocks,
+        "estimate": estimate,
+        "upper95": max(upper, estimate),
+        "voxels": len(error),
+        "readouts": len(witness.readouts),
+        "isochromats_per_voxel": trial.isochromats,
+        "blocks_judged": trial.program.n_blocks,
     }
 
 

@@ -77,7 +77,9 @@ class Basis:
         p = ph[:m].conj().T.reshape(self.rank, len(lower.T), m)
         mixing = np.einsum("nl,jlm->jnm", lower, p)
         time = np.einsum("jlm,lt->jmt", p.conj(), basis)
-        return Joint(Course(self.readouts.astype(np.complex64), time.astype(np.complex64)), mixing.astype(np.complex64), nodes)
+        return Joint(
+            Course(self.readouts.astype(np.complex64), time.astype(np.complex64)), mixing.astype(np.complex64), nodes
+        )
 
 
 def basis_of(g: Group, exact, sampled: Parameters, players: Cast, who: NDArray) -> Basis:
@@ -98,6 +100,6 @@ def basis_of(g: Group, exact, sampled: Parameters, players: Cast, who: NDArray) 
     else:
         u, s, _ = np.linalg.svd(loud, full_matrices=False)
     courses = courses / np.where(middle > 0, middle, 1)[:, None]
-    return Basis(u, s, signal * middle[None, :], loudness / np.where(middle > 0, middle, 1), courses, float((s**2).sum()))
-
-
+    return Basis(
+        u, s, signal * middle[None, :], loudness / np.where(middle > 0, middle, 1), courses, float((s**2).sum())
+    )

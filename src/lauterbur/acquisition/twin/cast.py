@@ -36,8 +36,13 @@ class Cast:
         if s.off_resonance_gradient is not None and shift.any():
             offset = offset + s.off_resonance_gradient[chosen] @ shift
         return {
-            "t1": s.t1[chosen], "t2": s.t2[chosen], "offset": offset, "diffusion": s.diffusion[chosen],
-            "u": self.u[chosen] + shift @ axis, "position": s.position[chosen] + shift, "field": self.field[:, chosen],
+            "t1": s.t1[chosen],
+            "t2": s.t2[chosen],
+            "offset": offset,
+            "diffusion": s.diffusion[chosen],
+            "u": self.u[chosen] + shift @ axis,
+            "position": s.position[chosen] + shift,
+            "field": self.field[:, chosen],
             "b1": np.abs(self.field[0, chosen]),
         }
 
@@ -110,7 +115,8 @@ def exact_atoms(parts: list[Parameters]) -> ExactAtoms:
     everything = joined(parts)
     field = everything["field"]
     rows = np.column_stack(
-        [everything[name] for name in ("t1", "t2", "offset", "diffusion")] + [everything["position"], field.real.T, field.imag.T]
+        [everything[name] for name in ("t1", "t2", "offset", "diffusion")]
+        + [everything["position"], field.real.T, field.imag.T]
         if np.ptp(everything["u"]) or not np.isfinite(everything["u"][0])
         else [everything[name] for name in ("t1", "t2", "offset", "diffusion")] + [field.real.T, field.imag.T]
     )

@@ -186,14 +186,14 @@ def timeline(program: Program, *, larmor_frequency: float = 0.0, with_diffusion:
     n_samples = np.array([program.adc[i].n_samples for i in adc], np.int32)
     dwell = np.array([program.adc[i].dwell for i in adc], float)
     start = starts[listening] + np.array([program.adc[i].delay for i in adc], float) + dwell / 2
-    kinds, first, window = np.unique(
+    _, first, window = np.unique(
         np.column_stack((adc, blocks[listening][:, gradient_columns])), axis=0, return_index=True, return_inverse=True
     )
     windows = []
     for block in listening[first]:
         a = program.adc[blocks[block, Column.ADC]]
         windows.append(_block_integrals(program, blocks[block], a.delay + (np.arange(a.n_samples) + 0.5) * a.dwell))
-    before = np.searchsorted(time, start, side="right").astype(np.int32) - 1
+    before = (np.searchsorted(time, start, side="right") - 1).astype(np.int32)
     _refuse_overlap(shapes, shape, time, before, start, dwell, n_samples, listening)
 
     diffusion = _diffusion(program, starts, k_start, time, k) if with_diffusion else np.zeros((len(time), 4))

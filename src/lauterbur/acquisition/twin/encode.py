@@ -249,7 +249,7 @@ class Transform:
                 return np.matmul(self.matrix, array)
             flat = array.reshape(array.shape[0], array.shape[1], -1)
             return np.matmul(self.matrix, flat).reshape(array.shape[0], -1, *array.shape[2:])
-        assert self.before is not None and self.after is not None
+        assert self.before is not None and self.after is not None and self.bins is not None
         along = (-1,) + (1,) * (array.ndim - 1 - axis)
         turned = array * self.before.reshape(along)
         size = array.shape[axis]
@@ -278,7 +278,9 @@ class Nufft:
             kappa = flat @ affine[:3, :3]
             middle = affine[:3, :3] @ np.array([shape[2] // 2, shape[1] // 2, shape[0] // 2]) + affine[:3, 3]
             self.phase = np.exp(-2j * np.pi * (flat @ middle)).astype(np.complex64)
-            self.turns = [np.ascontiguousarray(2 * np.pi * (kappa[:, i] - np.round(kappa[:, i])), np.float32) for i in range(3)]
+            self.turns = [
+                np.ascontiguousarray(2 * np.pi * (kappa[:, i] - np.round(kappa[:, i])), np.float32) for i in range(3)
+            ]
             # finufft sums index -n/2.. n/2-1 for the same middle; a rounded kappa changes nothing at integer indices
             self.flat_axes = [i for i in range(3) if np.ptp(kappa[:, i]) * max(shape[2 - i], 1) < 1e-5]
             self.kappa = kappa
@@ -297,6 +299,7 @@ class Nufft:
 
     def _from_lattice(self, values, coil) -> NDArray[np.complex64]:
         lattice = self.place.lattice
+        assert lattice is not None
         image = np.zeros((1, math.prod(lattice.shape)), np.complex64)
         _scatter(lattice.index, coil, values[None], image)
         image = image.reshape(lattice.shape)

@@ -92,8 +92,18 @@ def play_fast(
     reach = 0.0 if players.place.edges is None or axis is None else float(np.abs(players.place.edges @ axis).sum() / 2)
     passes = plan_passes(line, np.zeros(3) if axis is None else axis, span, offsets, strongest, reach)
     for i, part in enumerate(passes):
-        _play_pass(part, players, axis, receive, accuracy, rng, out, report, witness,
-                   lambda f, what, i=i: tell((i + f) / len(passes), what))
+        _play_pass(
+            part,
+            players,
+            axis,
+            receive,
+            accuracy,
+            rng,
+            out,
+            report,
+            witness,
+            lambda f, what, i=i: tell((i + f) / len(passes), what),
+        )
 
     for event, demodulation in enumerate(line.receiver if demodulate else ()):
         if not np.all(demodulation == 1):
@@ -138,14 +148,23 @@ def _play_pass(part: Pass, players: Cast, axis, receive, accuracy, rng, out, rep
     while True:
         who, sampled = _sample(players, chosen, size, shifts, along, n_sample, rng)
         graph, records = _graph(part, players, chosen, sampled, accuracy, witness)
-        exact = play(graph, line, maps_of(line.shapes, sampled), sampled["t1"], sampled["t2"], sampled["diffusion"],
-                     records.state, records.slot, records.first)
+        exact = play(
+            graph,
+            line,
+            maps_of(line.shapes, sampled),
+            sampled["t1"],
+            sampled["t2"],
+            sampled["diffusion"],
+            records.state,
+            records.slot,
+            records.first,
+        )
         groups = group_rows(part, records, line)
         bases = [basis_of(g, exact, sampled, players, who) for g in groups]
         total = math.sqrt(sum(b.energy for g, b in zip(groups, bases, strict=True) if not g.is_silent)) or 1.0
         allowed = accuracy.rank * total / math.sqrt(max(1, sum(not g.is_silent for g in groups)))
-        live = [(g, b.truncate(allowed)) for g, b in zip(groups, bases, strict=True)]
-        live = [(g, b, b.joint(allowed)) for g, b in live if b.rank]
+        short = [(g, b.truncate(allowed)) for g, b in zip(groups, bases, strict=True)]
+        live = [(g, b, b.joint(allowed)) for g, b in short if b.rank]
         live = [(g, b, joint) for g, b, joint in live if joint.n_components]
         largest = max((joint.n_components for _, _, joint in live), default=0)
         if len(who) < n_sample or n_sample >= MAX_SAMPLE or 4 * largest <= n_sample:
@@ -162,24 +181,47 @@ def _play_pass(part: Pass, players: Cast, axis, receive, accuracy, rng, out, rep
     step = max(64, int(RECORD_BYTES / (8 * max(len(records.state), 1))) // 64 * 64)
     for lo in range(0, n_atoms, step):
         tell(0.1 + 0.3 * lo / n_atoms, "phase graph for the atoms")
-        p = {name: (v[:, lo : lo + step] if name == "field" else v[lo : lo + step]) for name, v in atoms.parameters.items()}
-        amplitude = play(graph, line, maps_of(line.shapes, p), p["t1"], p["t2"], p["diffusion"],
-                         records.state, records.slot, records.first)
+        p = {
+            name: (v[:, lo : lo + step] if name == "field" else v[lo : lo + step])
+            for name, v in atoms.parameters.items()
+        }
+        amplitude = play(
+            graph,
+            line,
+            maps_of(line.shapes, p),
+            p["t1"],
+            p["t2"],
+            p["diffusion"],
+            records.state,
+            records.slot,
+            records.first,
+        )
         for (g, b, _), table in zip(live, tables, strict=True):
             table[lo : lo + step] = g.project(amplitude, b.readouts)
     del amplitude
 
     place = players.place.subset(chosen)
-    report["passes"].append({
-        "readouts": len(part.readouts), "spins": len(chosen), "atoms": n_atoms, "exact": isinstance(atoms, ExactAtoms),
-        "groups": len(live), "states": int(np.diff(graph.first).max()), "records": len(records.state),
-        "places": len(shifts), "components": [],
-    })
+    report["passes"].append(
+        {
+            "readouts": len(part.readouts),
+            "spins": len(chosen),
+            "atoms": n_atoms,
+            "exact": isinstance(atoms, ExactAtoms),
+            "groups": len(live),
+            "states": int(np.diff(graph.first).max()),
+            "records": len(records.state),
+            "places": len(shifts),
+            "components": [],
+        }
+    )
     n_rx = 1 if receive is None else receive.shape[0]
     ones = np.ones(len(chosen), np.complex64)
     main_energy = 0.0  # of what has been heard so far: side groups must matter beside it
     # the states nearest to k = 0 first: they carry the image
-    ranked = sorted(zip(live, tables, strict=True), key=lambda item: float(np.median(np.linalg.norm(item[0][0].middle_k(line), axis=1))))
+    ranked = sorted(
+        zip(live, tables, strict=True),
+        key=lambda item: float(np.median(np.linalg.norm(item[0][0].middle_k(line), axis=1))),
+    )
     for i, ((g, b, joint), table) in enumerate(ranked):
         tell(0.4 + 0.6 * i / len(live), "spins")
         k = line.k_since_pulse(g.readout, g.n_samples) + g.k_offset[:, None, :]
@@ -212,7 +254,9 @@ def _play_pass(part: Pass, players: Cast, axis, receive, accuracy, rng, out, rep
             target[:] = 0
             encode.add(values, sensitivity, joint.course, target)
             if coil == 0:
-                main_energy += float(np.vdot(target, target).real) / max(float(np.mean(np.abs(sensitivity) ** 2)), 1e-300)
+                main_energy += float(np.vdot(target, target).real) / max(
+                    float(np.mean(np.abs(sensitivity) ** 2)), 1e-300
+                )
             if g.is_one_row_each:
                 out[g.readout, coil, : g.n_samples] += target
             else:
@@ -230,10 +274,14 @@ def _center(k: NDArray, along: NDArray) -> NDArray:
     return along * float(np.mean(k[:, k.shape[1] // 2] @ along))
 
 
-def _graph(part: Pass, players: Cast, chosen: NDArray, sampled: Parameters, accuracy: Accuracy, witness: Witness | None) -> tuple[Graph, Records]:
+def _graph(
+    part: Pass, players: Cast, chosen: NDArray, sampled: Parameters, accuracy: Accuracy, witness: Witness | None
+) -> tuple[Graph, Records]:
     line = part.timeline
     n = len(sampled["t1"])
-    picks = {int(np.argmax(sampled[name] * (1 if sign else -1))) for name in ("t1", "t2", "b1") for sign in (True, False)}
+    picks = {
+        int(np.argmax(sampled[name] * (1 if sign else -1))) for name in ("t1", "t2", "b1") for sign in (True, False)
+    }
     picks |= set(np.linspace(0, n - 1, 4).astype(int).tolist())
     rows = np.array(sorted(picks))
     actors = {name: (v[:, rows] if name == "field" else v[rows]) for name, v in sampled.items()}
@@ -268,7 +316,9 @@ def _graph(part: Pass, players: Cast, chosen: NDArray, sampled: Parameters, accu
         silent = (found.estimate <= floor) & np.isin(found.readout, witness.readouts)
         witness.left_out.append(float(np.sum(found.estimate[silent] ** 2)) / typical**2 / max(1, len(witness.readouts)))
     found = found.above(floor, np.zeros(0, np.intp) if witness is None else witness.readouts)
-    graph, renumber = prune(graph, line, maps, actors["t1"], actors["t2"], found.wanted(graph), accuracy.states * typical)
+    graph, renumber = prune(
+        graph, line, maps, actors["t1"], actors["t2"], found.wanted(graph), accuracy.states * typical
+    )
     return graph, found.records(graph, renumber, floor)
 
 

@@ -230,13 +230,19 @@ def _importance(first, source, shape, size_of, decay1, decay2, wanted, importanc
             for slot in range(3):
                 importance[s, slot] = max(importance[s, slot], wanted[s, slot])
         # through the pulse: slot after <- slots before
-        a, b, g, e, z = size_of[shape[i], 0], size_of[shape[i], 1], size_of[shape[i], 2], size_of[shape[i], 3], size_of[shape[i], 4]
+        a, b, g, e, z = (
+            size_of[shape[i], 0],
+            size_of[shape[i], 1],
+            size_of[shape[i], 2],
+            size_of[shape[i], 3],
+            size_of[shape[i], 4],
+        )
         before = np.zeros((hi - lo, 3))
         for s in range(lo, hi):
-            p, m, l = importance[s, 0], importance[s, 1], importance[s, 2]
-            before[s - lo, 0] = max(a * p, b * m, e * l)
-            before[s - lo, 1] = max(b * p, a * m, e * l)
-            before[s - lo, 2] = max(g * p, g * m, z * l)
+            p, m, along = importance[s, 0], importance[s, 1], importance[s, 2]
+            before[s - lo, 0] = max(a * p, b * m, e * along)
+            before[s - lo, 1] = max(b * p, a * m, e * along)
+            before[s - lo, 2] = max(g * p, g * m, z * along)
         if i > 0:
             base = first[i - 1]
             for s in range(hi - lo):
@@ -260,27 +266,52 @@ def build(timeline, maps, t1, t2, diffusion, tolerance, budget=20000):
     dk = np.diff(timeline.k, axis=0, prepend=timeline.k[:1]) if n else np.zeros((0, 3))
     dt = np.diff(timeline.time, prepend=timeline.time[:1]) if n else np.zeros(0)
     first, source, k, tau, amplitude, b_value, total, dropped, stopped = _walk(
-        dk, dt, timeline.diffusion, timeline.shape, timeline.phase, np.asarray(maps, float), 1 / t1, 1 / t2,
-        np.asarray(diffusion, float), tolerance, budget,
+        dk,
+        dt,
+        timeline.diffusion,
+        timeline.shape,
+        timeline.phase,
+        np.asarray(maps, float),
+        1 / t1,
+        1 / t2,
+        np.asarray(diffusion, float),
+        tolerance,
+        budget,
     )
     if stopped >= 0:
         return None
     return Graph(
-        first, source[:total].copy(), k[:total].copy(), tau[:total].copy(), amplitude[:total].copy(),
-        b_value[:total].copy(), dropped,
+        first,
+        source[:total].copy(),
+        k[:total].copy(),
+        tau[:total].copy(),
+        amplitude[:total].copy(),
+        b_value[:total].copy(),
+        dropped,
     )
 
 
 def prune(graph: Graph, timeline, maps, t1, t2, wanted, tolerance) -> tuple[Graph, NDArray[np.int64]]:
     """Drop states that cannot bring more than `tolerance` to any wanted slot. Returns the graph and old -> new states."""
-    pairs = (np.hypot(maps[:, 0], maps[:, 1]), np.hypot(maps[:, 2], maps[:, 3]), np.hypot(maps[:, 4], maps[:, 5]),
-             np.hypot(maps[:, 8], maps[:, 9]), np.abs(maps[:, 10]))
+    pairs = (
+        np.hypot(maps[:, 0], maps[:, 1]),
+        np.hypot(maps[:, 2], maps[:, 3]),
+        np.hypot(maps[:, 4], maps[:, 5]),
+        np.hypot(maps[:, 8], maps[:, 9]),
+        np.abs(maps[:, 10]),
+    )
     size_of = np.column_stack([np.max(pair, axis=1) for pair in pairs])
     dt = np.diff(timeline.time, prepend=timeline.time[:1])
     importance = np.zeros(graph.source.shape)
     _importance(
-        graph.first, graph.source, timeline.shape, size_of, np.exp(-dt / np.max(t1)), np.exp(-dt / np.max(t2)),
-        wanted.astype(float), importance,
+        graph.first,
+        graph.source,
+        timeline.shape,
+        size_of,
+        np.exp(-dt / np.max(t1)),
+        np.exp(-dt / np.max(t2)),
+        wanted.astype(float),
+        importance,
     )
     keep_slot = importance * graph.amplitude > tolerance
     keep = keep_slot.any(axis=1)
@@ -294,7 +325,9 @@ def prune(graph: Graph, timeline, maps, t1, t2, wanted, tolerance) -> tuple[Grap
     came = base_before[:, None] + (old >> 1)
     at = np.where(old >= 0, came, 0)
     alive = (old >= 0) & keep[at]
-    from_slot = np.where((old & 1).astype(bool) & (np.arange(3) < 2)[None, :], 1 - np.arange(3)[None, :], np.arange(3)[None, :])
+    from_slot = np.where(
+        (old & 1).astype(bool) & (np.arange(3) < 2)[None, :], 1 - np.arange(3)[None, :], np.arange(3)[None, :]
+    )
     slot_alive = keep_slot[at, from_slot] | (at == base_before[:, None])
     alive &= slot_alive
     source = np.where(alive, 2 * (renumber[at] - new_base_before[:, None]) + (old & 1), -1).astype(np.int32)
@@ -302,14 +335,38 @@ def prune(graph: Graph, timeline, maps, t1, t2, wanted, tolerance) -> tuple[Grap
         initial = pulse_of == 0
         source[initial] = np.where(old[initial] >= 0, old[initial], -1)
     return (
-        Graph(first, source[keep], graph.k[keep], graph.tau[keep], graph.amplitude[keep], graph.b_value[keep], graph.dropped),
+        Graph(
+            first,
+            source[keep],
+            graph.k[keep],
+            graph.tau[keep],
+            graph.amplitude[keep],
+            graph.b_value[keep],
+            graph.dropped,
+        ),
         np.where(keep, renumber, -1),
     )
 
 
 @numba.njit(parallel=True, cache=True, fastmath={"contract", "reassoc", "nsz"})
-def _play(first, source, shape, phase, step, maps, e1, e2, b_index, b_factor, record_first, record_state, record_slot,
-          n_most, chunk, out):
+def _play(
+    first,
+    source,
+    shape,
+    phase,
+    step,
+    maps,
+    e1,
+    e2,
+    b_index,
+    b_factor,
+    record_first,
+    record_state,
+    record_slot,
+    n_most,
+    chunk,
+    out,
+):
     n_atoms = maps.shape[2]
     n_chunks = (n_atoms + chunk - 1) // chunk
     for c in numba.prange(n_chunks):
@@ -405,8 +462,21 @@ def play(graph: Graph, timeline, maps, t1, t2, diffusion, record_state, record_s
     out = np.empty((len(record_state), n_atoms), np.complex64)
     most = int(np.max(np.diff(graph.first))) if len(graph.first) > 1 else 1
     _play(
-        graph.first, graph.source, timeline.shape, timeline.phase, step.astype(np.int32).reshape(-1),
-        np.ascontiguousarray(maps, np.float32), e1, e2, b_index, b_factor, record_first.astype(np.int64),
-        record_state.astype(np.int32), record_slot.astype(np.int32), most, chunk, out,
+        graph.first,
+        graph.source,
+        timeline.shape,
+        timeline.phase,
+        step.astype(np.int32).reshape(-1),
+        np.ascontiguousarray(maps, np.float32),
+        e1,
+        e2,
+        b_index,
+        b_factor,
+        record_first.astype(np.int64),
+        record_state.astype(np.int32),
+        record_slot.astype(np.int32),
+        most,
+        chunk,
+        out,
     )
     return out

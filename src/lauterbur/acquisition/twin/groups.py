@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import scipy.fft
@@ -47,7 +48,9 @@ class Found:
     def above(self, floor: float, witnessed: NDArray[np.intp]) -> Found:
         """Those that matter to all spins together; in witnessed readouts, those that matter to any spin alone."""
         keep = (self.estimate > floor) | ((self.alone > floor) & np.isin(self.readout, witnessed))
-        return Found(*(getattr(self, name)[keep] for name in ("readout", "pulse", "state", "slot", "estimate", "alone")))
+        return Found(
+            *(getattr(self, name)[keep] for name in ("readout", "pulse", "state", "slot", "estimate", "alone"))
+        )
 
     def wanted(self, graph: Graph) -> NDArray[np.bool_]:
         out = np.zeros(graph.source.shape, bool)
@@ -63,8 +66,14 @@ class Found:
         pulse = np.searchsorted(graph.first, state, side="right") - 1
         sign = np.where(slot == 0, 1.0, -1.0)
         return Records(
-            state - graph.first[pulse], slot, np.searchsorted(pulse, np.arange(len(graph.first))), pulse,
-            sign * graph.tau[state], sign[:, None] * graph.k[state], self.readout[alive], back.reshape(-1),
+            state - graph.first[pulse],
+            slot,
+            np.searchsorted(pulse, np.arange(len(graph.first))),
+            pulse,
+            sign * graph.tau[state],
+            sign[:, None] * graph.k[state],
+            self.readout[alive],
+            back.reshape(-1),
             self.estimate[alive] <= floor,
         )
 
@@ -87,12 +96,33 @@ class Records:
             return line, graph, self
         end, last = graph.first[n], self.first[n]
         line = replace(
-            line, shape=line.shape[:n], phase=line.phase[:n], time=line.time[:n], k=line.k[:n], diffusion=line.diffusion[:n]
+            line,
+            shape=line.shape[:n],
+            phase=line.phase[:n],
+            time=line.time[:n],
+            k=line.k[:n],
+            diffusion=line.diffusion[:n],
         )
-        graph = Graph(graph.first[: n + 1], graph.source[:end], graph.k[:end], graph.tau[:end], graph.amplitude[:end],
-                      graph.b_value[:end], graph.dropped)
-        cut = Records(self.state[:last], self.slot[:last], self.first[: n + 1], self.pulse[:last], self.tau[:last],
-                      self.k[:last], self.readout[:0], self.record[:0], self.is_silent[:0])
+        graph = Graph(
+            graph.first[: n + 1],
+            graph.source[:end],
+            graph.k[:end],
+            graph.tau[:end],
+            graph.amplitude[:end],
+            graph.b_value[:end],
+            graph.dropped,
+        )
+        cut = Records(
+            self.state[:last],
+            self.slot[:last],
+            self.first[: n + 1],
+            self.pulse[:last],
+            self.tau[:last],
+            self.k[:last],
+            self.readout[:0],
+            self.record[:0],
+            self.is_silent[:0],
+        )
         return line, graph, cut
 
 
@@ -139,10 +169,7 @@ class Spectrum:
             return float(np.mean(total))
 
         # what a heard readout brings: the loudest k-vector sets the scale
-        found = np.array([
-            loudness(readout[rng.choice(order[lo:hi], 48)], k[order[lo]])
-            for lo, hi in zip(edges[:-1], edges[1:], strict=True)
-        ])
+        found = np.array([loudness(readout[rng.choice(order[lo:hi], 48)], k[order[lo]]) for lo, hi in pairwise(edges)])
         return np.sqrt(found / found.max())[which] if found.max() > 0 else envelope
 
 
@@ -173,15 +200,27 @@ def reachable(part: Pass, graph: Graph, place: Place, spectrum: Spectrum | None,
             away = sign * (graph.k[state] @ edges.T)
             distance = np.maximum(np.maximum(low[owner] + away, -(high[owner] + away)), 0)
             with np.errstate(divide="ignore"):
-                    left = np.prod(np.minimum(1, 1 / (math.pi * distance)), axis=1)
+                left = np.prod(np.minimum(1, 1 / (math.pi * distance)), axis=1)
             alone = estimate * left
             if spectrum is not None:
                 left = np.minimum(left, spectrum.share(part, readouts[owner], sign * graph.k[state], left))
             estimate *= left
         if slot == 1:
-            estimate, alone = np.where(within == 0, 0, estimate), np.where(within == 0, 0, alone)  # its own mirror image
+            estimate, alone = (
+                np.where(within == 0, 0, estimate),
+                np.where(within == 0, 0, alone),
+            )  # its own mirror image
         keep = alone > floor
-        out.append((readouts[owner[keep]], pulse[owner[keep]], state[keep], np.full(keep.sum(), slot), estimate[keep], alone[keep]))
+        out.append(
+            (
+                readouts[owner[keep]],
+                pulse[owner[keep]],
+                state[keep],
+                np.full(keep.sum(), slot),
+                estimate[keep],
+                alone[keep],
+            )
+        )
     return Found(*(np.concatenate(parts) for parts in zip(*out, strict=True)))
 
 
@@ -216,7 +255,9 @@ class Group:
         k = line.base[self.readout] - line.k[line.pulse[self.readout]] + self.k_offset
         return k + np.array([line.windows[w][self.n_samples // 2] for w in line.window[self.readout]])
 
-    def phase(self, offset: Float, t2_prime: Float, gradient: Float | None, edges: Float | None) -> NDArray[np.complex128]:
+    def phase(
+        self, offset: Float, t2_prime: Float, gradient: Float | None, edges: Float | None
+    ) -> NDArray[np.complex128]:
         """(spin, column): what each state has gathered in tau, and T2' and dephasing inside the box up to mid-window."""
         out = np.exp(-2j * np.pi * offset[:, None] * self.tau[None, :])
         if self.side:
@@ -258,7 +299,16 @@ def group_rows(part: Pass, records: Records, line: Timeline) -> list[Group]:
     end = start + (n_samples - 1) * dwell
     side = np.where(tau + start >= -1e-9, 1, np.where(tau + end <= 1e-9, -1, 0))
     tau_code = np.round(tau * 1e7).astype(np.int64)
-    timing = np.column_stack((np.round(start * 1e8), np.round(dwell * 1e12), n_samples, records.is_silent, side, np.where(side == 0, tau_code, 0)))
+    timing = np.column_stack(
+        (
+            np.round(start * 1e8),
+            np.round(dwell * 1e12),
+            n_samples,
+            records.is_silent,
+            side,
+            np.where(side == 0, tau_code, 0),
+        )
+    )
     _, kind = np.unique(timing.astype(np.int64), axis=0, return_inverse=True)
     kind = kind.reshape(-1)
     place = np.round(records.k[record] / K_GRID).astype(np.int64)
@@ -271,14 +321,22 @@ def group_rows(part: Pass, records: Records, line: Timeline) -> list[Group]:
     groups = []
     for which in np.unique(component[:n_rows]):
         entries = np.flatnonzero(component[row] == which)
-        rows, first, local_row = np.unique(row[entries], return_index=True, return_inverse=True)
-        columns, first_column, local_column = np.unique(column[entries], return_index=True, return_inverse=True)
+        _, first, local_row = np.unique(row[entries], return_index=True, return_inverse=True)
+        _, first_column, local_column = np.unique(column[entries], return_index=True, return_inverse=True)
         head = entries[0]
         groups.append(
             Group(
-                readout[entries[first]], records.k[record[entries[first]]], local_row.reshape(-1), local_column.reshape(-1),
-                record[entries], tau[entries[first_column]], float(start[head]), float(dwell[head]), int(n_samples[head]),
-                bool(records.is_silent[head]), int(side[head]),
+                readout[entries[first]],
+                records.k[record[entries[first]]],
+                local_row.reshape(-1),
+                local_column.reshape(-1),
+                record[entries],
+                tau[entries[first_column]],
+                float(start[head]),
+                float(dwell[head]),
+                int(n_samples[head]),
+                bool(records.is_silent[head]),
+                int(side[head]),
             )
         )
     return groups

@@ -7,7 +7,6 @@ exactly.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,7 +44,9 @@ class LeafAtoms:
         parts = []
         for grid in self.grids:
             p = grid.parameters
-            parts.append({**p, "position": p["u"][:, None] * self.axis[None, :], "field": p["b1"][None, :].astype(complex)})
+            parts.append(
+                {**p, "position": p["u"][:, None] * self.axis[None, :], "field": p["b1"][None, :].astype(complex)}
+            )
         return joined(parts)
 
     def values(self, table: NDArray[np.complex64], parameters: Parameters, place: int, chosen: NDArray) -> NDArray:
@@ -61,8 +62,15 @@ class LeafAtoms:
 
 
 def choose_atoms(
-    part: Pass, graph: Graph, records: Records, players: Cast, chosen: NDArray, shifts: NDArray, axis: NDArray | None,
-    allowed: float, rng: np.random.Generator,
+    part: Pass,
+    graph: Graph,
+    records: Records,
+    players: Cast,
+    chosen: NDArray,
+    shifts: NDArray,
+    axis: NDArray | None,
+    allowed: float,
+    rng: np.random.Generator,
 ) -> LeafAtoms | ExactAtoms:
     """allowed: relative error of the interpolation, per parameter."""
     along = np.zeros(3) if axis is None else axis
@@ -88,7 +96,9 @@ def choose_atoms(
         if along.any() and part.reach is not None:
             reach = (shifts @ along).min(), (shifts @ along).max()
             u = full["u"][rows]
-            dimensions.append(local("u", u.min() + reach[0], u.max() + reach[1], feature_length(part.timeline.shapes) / 6))
+            dimensions.append(
+                local("u", u.min() + reach[0], u.max() + reach[1], feature_length(part.timeline.shapes) / 6)
+            )
         else:
             dimensions.append(Dimension("u", np.zeros(1)))
         grids.append(AtomGrid.of(tuple(dimensions)))
@@ -96,16 +106,23 @@ def choose_atoms(
     if exact is not None and len(exact.parameters["t1"]) <= 1.2 * n_atoms:
         return exact
     if n_atoms > 4 * MAX_ATOMS:
-        raise ResourceError(f"the program would need {n_atoms} atoms; at most {4 * MAX_ATOMS} fit: use engine='reference'")
+        raise ResourceError(
+            f"the program would need {n_atoms} atoms; at most {4 * MAX_ATOMS} fit: use engine='reference'"
+        )
     return LeafAtoms(tuple(grids), leaf, along)
 
 
 def _leaves(full: Parameters) -> NDArray[np.int16]:
     """Cut the widest leaf in its widest parameter, at the largest gap near the middle, until there are enough."""
-    columns = np.column_stack([
-        np.log(np.clip(full["t1"], 1e-3, 1e3)), np.log(np.clip(full["t2"], 1e-4, 1e3)), 2 * full["b1"],
-        full["offset"] / 150, full["diffusion"] / 1e-9,
-    ])
+    columns = np.column_stack(
+        [
+            np.log(np.clip(full["t1"], 1e-3, 1e3)),
+            np.log(np.clip(full["t2"], 1e-4, 1e3)),
+            2 * full["b1"],
+            full["offset"] / 150,
+            full["diffusion"] / 1e-9,
+        ]
+    )
     leaf = np.zeros(len(columns), np.int16)
     if np.ptp(columns, axis=0).max() < 0.5:
         return leaf
@@ -131,18 +148,35 @@ def _leaves(full: Parameters) -> NDArray[np.int16]:
 
 
 def _dimensions(
-    part: Pass, graph: Graph, records: Records, players: Cast, full: Parameters, rows: NDArray, chosen: NDArray,
-    along: NDArray, allowed: float, rng: np.random.Generator,
+    part: Pass,
+    graph: Graph,
+    records: Records,
+    players: Cast,
+    full: Parameters,
+    rows: NDArray,
+    chosen: NDArray,
+    along: NDArray,
+    allowed: float,
+    rng: np.random.Generator,
 ) -> list[Dimension]:
     """Per parameter, the fewest nodes whose interpolation of a few exactly played spins of this leaf is good enough."""
     line, graph, records = records.beginning(part.timeline, graph, min(len(part.timeline.time), SHOWN))
 
     def played(p: Parameters) -> NDArray[np.complex64]:
-        return play(graph, line, maps_of(line.shapes, p), p["t1"], p["t2"], p["diffusion"],
-                    records.state, records.slot, records.first)
+        return play(
+            graph,
+            line,
+            maps_of(line.shapes, p),
+            p["t1"],
+            p["t2"],
+            p["diffusion"],
+            records.state,
+            records.slot,
+            records.first,
+        )
 
     weight = np.abs(players.weight[chosen[rows]])
-    drawn = rows[rng.choice(len(rows), min(24, np.count_nonzero(weight)), replace=False, p=weight / weight.sum())]
+    drawn = rows[rng.choice(len(rows), min(24, int(np.count_nonzero(weight))), replace=False, p=weight / weight.sum())]
     some = players.parameters(chosen[drawn], np.zeros(3), along)
     loud = np.argsort(-np.linalg.norm(played(some), axis=0))[:BASE]
 

@@ -67,7 +67,9 @@ def plan_passes(
     u = np.arange(span[0] - 2 * step, span[1] + 2 * step, step)
     act = np.array(
         [
-            np.max([activity(s, axis, u, f, b1) for f in {offsets[0], (offsets[0] + offsets[1]) / 2, offsets[1]}], axis=0)
+            np.max(
+                [activity(s, axis, u, f, b1) for f in {offsets[0], (offsets[0] + offsets[1]) / 2, offsets[1]}], axis=0
+            )
             for s in timeline.shapes
         ]
     )
@@ -115,6 +117,11 @@ def _only(timeline: Timeline, acts: NDArray[np.bool_]) -> Timeline:
         )
         np.add.at(diffusion, group, np.column_stack((part, square)))
     return replace(
-        timeline, shape=timeline.shape[keep], phase=timeline.phase[keep], time=timeline.time[keep],
-        k=timeline.k[keep], diffusion=diffusion, pulse=pulse,
+        timeline,
+        shape=timeline.shape[keep],
+        phase=timeline.phase[keep],
+        time=timeline.time[keep],
+        k=timeline.k[keep],
+        diffusion=diffusion,
+        pulse=pulse,
     )

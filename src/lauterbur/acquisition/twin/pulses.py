@@ -60,9 +60,7 @@ def _integrate(length, b_re, b_im, gradient, b1_re, b1_im, offset, position, r1,
 @numba.njit(parallel=True, cache=True)
 def _maps(length, b_re, b_im, gradient, before, after, turn_before, turn_after, b1, offset, position, r1, r2, out):
     for n in numba.prange(len(offset)):
-        m = _integrate(
-            length, b_re, b_im, gradient, b1[n].real, b1[n].imag, offset[n], position[n], r1[n], r2[n]
-        )
+        m = _integrate(length, b_re, b_im, gradient, b1[n].real, b1[n].imag, offset[n], position[n], r1[n], r2[n])
         # divide out the free evolution to the centre (on the right) and from it (on the left)
         r = position[n]
         turn = turn_before[0] * r[0] + turn_before[1] * r[1] + turn_before[2] * r[2]
@@ -104,8 +102,19 @@ def pulse_maps(
     """(N_COLUMNS, atom) maps of one pulse: b1 relative to nominal, complex (atom,); offset Hz; position m (atom, 3)."""
     out = np.empty((N_COLUMNS, len(offset)))
     _maps(
-        shape.length, shape.b1.real.copy(), shape.b1.imag.copy(), np.ascontiguousarray(shape.gradient), shape.before,
-        shape.after, shape.moment_before, shape.moment_after, np.ascontiguousarray(b1, np.complex128),
-        np.ascontiguousarray(offset, np.float64), np.ascontiguousarray(position, np.float64), 1 / t1, 1 / t2, out,
+        shape.length,
+        shape.b1.real.copy(),
+        shape.b1.imag.copy(),
+        np.ascontiguousarray(shape.gradient),
+        shape.before,
+        shape.after,
+        shape.moment_before,
+        shape.moment_after,
+        np.ascontiguousarray(b1, np.complex128),
+        np.ascontiguousarray(offset, np.float64),
+        np.ascontiguousarray(position, np.float64),
+        1 / t1,
+        1 / t2,
+        out,
     )
     return out.astype(np.float32)

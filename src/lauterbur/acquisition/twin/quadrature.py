@@ -32,7 +32,9 @@ class Quadrature:
             weight = np.polynomial.legendre.leggauss(len(x))[1] / 2
             n = np.arange(len(x))
             series = (2 * n + 1) * (-1j) ** n * np.sign(z) ** n * scipy.special.spherical_jn(n, abs(z))
-            out = (out[:, None] * (weight * (np.polynomial.legendre.legvander(x, len(x) - 1) @ series))[None, :]).ravel()
+            out = (
+                out[:, None] * (weight * (np.polynomial.legendre.legvander(x, len(x) - 1) @ series))[None, :]
+            ).ravel()
         return out
 
 
@@ -43,8 +45,8 @@ def quadrature_of(edges: NDArray | None, axis: NDArray | None, shapes: tuple[Pul
     nodes = []
     for edge in edges:
         across = abs(edge @ axis) if axis is not None else np.linalg.norm(edge)
-        nodes.append(np.polynomial.legendre.leggauss(1 if across < 0.1 * feature else 2 + math.ceil(3.5 * across / feature))[0])
+        nodes.append(
+            np.polynomial.legendre.leggauss(1 if across < 0.1 * feature else 2 + math.ceil(3.5 * across / feature))[0]
+        )
     a, b, c = (x[:, None] * edge[None, :] / 2 for x, edge in zip(nodes, edges, strict=True))
     return Quadrature((a[:, None, None] + b[None, :, None] + c[None, None, :]).reshape(-1, 3), tuple(nodes), edges)
-
-

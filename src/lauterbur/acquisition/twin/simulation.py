@@ -86,8 +86,15 @@ def _signal(program, parts, engine, seed, larmor_frequency, spins_per_voxel, mea
             reports = []
             for i, (spins, receive) in enumerate(parts):
                 _, report = play_fast(
-                    program, spins, receive, larmor_frequency=larmor_frequency, accuracy=accuracy, seed=seed, out=samples,
-                    witness=trial.witness if trial and i == 0 else None, demodulate=i == len(parts) - 1,
+                    program,
+                    spins,
+                    receive,
+                    larmor_frequency=larmor_frequency,
+                    accuracy=accuracy,
+                    seed=seed,
+                    out=samples,
+                    witness=trial.witness if trial and i == 0 else None,
+                    demodulate=i == len(parts) - 1,
                     progress=lambda done, what: tell(0.9 * done if measure_error else done, what),
                 )
                 reports.append({name: report[name] for name in ("atoms", "states", "components")})
@@ -101,8 +108,13 @@ def _signal(program, parts, engine, seed, larmor_frequency, spins_per_voxel, mea
             samples[:] = 0
     for spins, receive in parts:
         samples += reference.play(
-            program, spins, None if receive is None else np.asarray(receive), larmor_frequency=larmor_frequency,
-            spins_per_voxel=spins_per_voxel, seed=seed, progress=lambda done: tell(done, "isochromats"),
+            program,
+            spins,
+            None if receive is None else np.asarray(receive),
+            larmor_frequency=larmor_frequency,
+            spins_per_voxel=spins_per_voxel,
+            seed=seed,
+            progress=lambda done: tell(done, "isochromats"),
         )
     return samples, notes
 
@@ -117,15 +129,29 @@ def _room(shape: tuple[int, int, int]) -> NDArray[np.complex64]:
 
 
 def _raw(
-    program: Program, samples, larmor_frequency: float, provenance: dict[str, Any], header: Header | None = None,
-    noise=None, noise_dwell=None,
+    program: Program,
+    samples,
+    larmor_frequency: float,
+    provenance: dict[str, Any],
+    header: Header | None = None,
+    noise=None,
+    noise_dwell=None,
 ) -> RawData:
     path = trajectory(program)
     found = encoding.header(program, path, larmor_frequency=larmor_frequency or None) if header is None else header
     told = {**found.provenance, **provenance, "program": program_hash(program)}
     return RawData(
-        samples, path.n_samples, path.k, path.time, path.dwell, path.center_sample, encoding.labels(program, path),
-        replace(found, provenance=told), noise, noise_dwell, path.te,
+        samples,
+        path.n_samples,
+        path.k,
+        path.time,
+        path.dwell,
+        path.center_sample,
+        encoding.labels(program, path),
+        replace(found, provenance=told),
+        noise,
+        noise_dwell,
+        path.te,
     )
 
 
@@ -171,14 +197,20 @@ class Twin:
             samples[rows, :, : block.shape[2]] += block
         dwell = float(np.median(path.dwell)) if len(path.dwell) else 1e-5
         provenance = {
-            "source": "twin", "seed": self.seed, "scanner": self.scanner.name, "subject": self.subject.name,
-            "fields": dict(self.fields.provenance), "receive": dict(chain.description), **notes,
+            "source": "twin",
+            "seed": self.seed,
+            "scanner": self.scanner.name,
+            "subject": self.subject.name,
+            "fields": dict(self.fields.provenance),
+            "receive": dict(chain.description),
+            **notes,
         }
         header = encoding.header(program, path, larmor_frequency=frequency)
         header = replace(
-            header, field_strength=self.scanner.field_strength, larmor_frequency=frequency, patient=self.subject.name,
+            header,
+            field_strength=self.scanner.field_strength,
+            larmor_frequency=frequency,
+            patient=self.subject.name,
             coils=str(chain.description.get("array", "")),
         )
-        return _raw(
-            program, samples, frequency, provenance, header, noise_scan(chain, dwell, self.seed), dwell
-        )
+        return _raw(program, samples, frequency, provenance, header, noise_scan(chain, dwell, self.seed), dwell)
