@@ -174,10 +174,10 @@ def timeline(program: Program, *, larmor_frequency: float = 0.0, with_diffusion:
                 pulse.use,
             )
         )
-    shape = shape.astype(np.int32).reshape(-1)
+    kind_of = shape.astype(np.int32).reshape(-1)
     events = [program.rf[i] for i in blocks[pulse_blocks, Column.RF]]
     time = starts[pulse_blocks] + np.array([p.delay + p.center for p in events])
-    k = k_start[pulse_blocks] + center_moment[shape]
+    k = k_start[pulse_blocks] + center_moment[kind_of]
     phase = -np.array([p.phase_offset + p.phase_ppm * 1e-6 * larmor_frequency for p in events])
 
     # readouts
@@ -194,12 +194,12 @@ def timeline(program: Program, *, larmor_frequency: float = 0.0, with_diffusion:
         a = program.adc[blocks[block, Column.ADC]]
         windows.append(_block_integrals(program, blocks[block], a.delay + (np.arange(a.n_samples) + 0.5) * a.dwell))
     before = (np.searchsorted(time, start, side="right") - 1).astype(np.int32)
-    _refuse_overlap(shapes, shape, time, before, start, dwell, n_samples, listening)
+    _refuse_overlap(shapes, kind_of, time, before, start, dwell, n_samples, listening)
 
     diffusion = _diffusion(program, starts, k_start, time, k) if with_diffusion else np.zeros((len(time), 4))
     return Timeline(
         tuple(shapes),
-        shape,
+        kind_of,
         phase,
         time,
         k,
@@ -216,11 +216,11 @@ def timeline(program: Program, *, larmor_frequency: float = 0.0, with_diffusion:
     )
 
 
-def _refuse_overlap(shapes, shape, time, before, start, dwell, n_samples, listening) -> None:
+def _refuse_overlap(shapes, kind_of, time, before, start, dwell, n_samples, listening) -> None:
     if not len(time) or not len(start):
         return
-    after = np.array([s.after for s in shapes])[shape]
-    lead = np.array([s.before for s in shapes])[shape]
+    after = np.array([s.after for s in shapes])[kind_of]
+    lead = np.array([s.before for s in shapes])[kind_of]
     end = start + (n_samples - 1) * dwell
     has = before >= 0
     early = np.zeros(len(start), bool)
