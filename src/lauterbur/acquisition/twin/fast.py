@@ -159,7 +159,7 @@ def _play_pass(part: Pass, players: Cast, axis, receive, accuracy, rng, out, rep
             records.slot,
             records.first,
         )
-        groups = group_rows(part, records, line)
+        groups = group_rows(part, records, line, along)
         bases = [basis_of(g, exact, sampled, players, who) for g in groups]
         total = math.sqrt(sum(b.energy for g, b in zip(groups, bases, strict=True) if not g.is_silent)) or 1.0
         allowed = accuracy.rank * total / math.sqrt(max(1, sum(not g.is_silent for g in groups)))

@@ -13,6 +13,7 @@ from itertools import pairwise
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
@@ -139,7 +140,11 @@ class Spectrum:
         if lattice is None or place.edges is None:
             return None
         image = np.bincount(lattice.index, strength, minlength=math.prod(lattice.shape)).astype(np.float32)
-        return Spectrum(np.abs(scipy.fft.fftn(image.reshape(lattice.shape), workers=2)) ** 2, place)
+        # few planes have few bins, between which a sharp edge's side lobes would hide: look more finely, and at the peaks
+        fine = [n if n >= 64 else max(16, 4 * n) for n in lattice.shape]
+        power = np.abs(scipy.fft.fftn(image.reshape(lattice.shape), fine, workers=2)) ** 2
+        width = [1 if n >= 64 else 5 for n in lattice.shape]
+        return Spectrum(maximum_filter(power, width, mode="wrap") if max(width) > 1 else power, place)
 
     def energy(self, k: Float) -> Float:
         """(...,) of k (..., 3)."""
@@ -289,7 +294,8 @@ class Group:
         return out.reshape(len(out), -1)
 
 
-def group_rows(part: Pass, records: Records, line: Timeline) -> list[Group]:
+def group_rows(part: Pass, records: Records, line: Timeline, along: Float) -> list[Group]:
+    """along: (3,) the selected axis; states that dephase differently along it do not share a group."""
     if not len(records.readout):
         return []
     readout, record = records.readout, records.record
@@ -305,6 +311,7 @@ def group_rows(part: Pass, records: Records, line: Timeline) -> list[Group]:
             np.round(dwell * 1e12),
             n_samples,
             records.is_silent,
+            np.round(records.k[record] @ along),
             side,
             np.where(side == 0, tau_code, 0),
         )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lauterbur.acquisition.twin.compile import PulseShape, Timeline
 from lauterbur.acquisition.twin.pulses import pulse_maps
 
-REACH = 3e-4  # a pulse acts where it turns more than this part of the magnetisation
+REACH = 3e-4  # a pulse acts where it turns more than this part of what it turns at most
 IDLE = 1e-5  # and is left out altogether where it does less than this
 
 
@@ -84,7 +84,7 @@ def plan_passes(
     for which in np.unique(kind):
         if which < 0:
             continue
-        reached = np.flatnonzero(act[which] > REACH)
+        reached = np.flatnonzero(act[which] > REACH * min(1.0, float(act[which].max())))
         if not len(reached):
             continue
         lo, hi = u[reached[0]] - step - margin, u[reached[-1]] + step + margin
