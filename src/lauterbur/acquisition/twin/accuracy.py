@@ -22,6 +22,7 @@ VOXELS = 200
 READOUTS = 24
 BUDGET = 3e7  # isochromats times pulses, both plays together
 FEWEST, MOST = 64, 1024  # isochromats per voxel
+SAMPLE_COST = 0.15  # of hearing one sample, in pulses played
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +58,9 @@ def plan_trial(program: Program, spins: Spins, seed: int, *, budget: float = BUD
     listening = adc_blocks(beginning)
     readouts = np.sort(rng.choice(len(listening), min(READOUTS, len(listening)), replace=False))
     n_pulses = max(1, int(np.count_nonzero(beginning.blocks[:, Column.RF] >= 0)))
-    isochromats = int(np.clip(budget / (2 * heard * n_pulses), FEWEST, MOST))
     n_most = max(a.n_samples for a in program.adc)
+    work = n_pulses + SAMPLE_COST * len(readouts) * n_most
+    isochromats = int(np.clip(budget / (2 * heard * work), FEWEST, MOST))
     signal = np.zeros((len(readouts), heard, n_most), np.complex64)
     return Trial(beginning, Witness(chosen, readouts, signal, []), isochromats)
 
