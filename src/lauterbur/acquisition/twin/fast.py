@@ -51,7 +51,7 @@ class Accuracy:
     sample: int = 192  # spins played exactly to choose all that
 
 
-IMAGING = Accuracy(states=5e-4, heard=8e-3, nodes=1e-3, rank=2e-3)  # of a whole subject, well below thermal noise
+IMAGING = Accuracy(states=1e-3, heard=2e-2, nodes=2e-3, rank=3e-3)  # of a whole subject, below its thermal noise
 
 
 def play_fast(
