@@ -64,7 +64,7 @@ def result():
     )  # fmt: skip
     return ScanResult(
         image, raw, program, protocol, machine, "head <1>", 3, "fast",
-        findings(program, machine), notes(machine), {"sequence": 0.5, "simulation": 2.0}, {"method": "quasi-static"},
+        findings(program, machine), notes(program, machine), {"sequence": 0.5, "simulation": 2.0}, {"method": "quasi-static"},
     )  # fmt: skip
 
 
