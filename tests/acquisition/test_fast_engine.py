@@ -158,7 +158,7 @@ def error(program: Program, spins: Spins, isochromats: int) -> float:
         (spoiled(), disc(24, 5e-3, turn=0.3), 512),
         (spoiled(inversion=True), disc(24, 5e-3), 512),
         (balanced(), disc(24, 5e-3, turn=0.3), 512),
-        (spin_echoes(), disc(9, 12e-3, planes=9, depth=1e-3), 512),
+        (spin_echoes(), disc(12, 9e-3, planes=9, depth=1e-3), 512),
     ],
     ids=["spoiled", "inverted", "balanced", "spin-echoes"],
 )

@@ -77,10 +77,8 @@ def chebyshev(name: str, values: Float, n: int) -> Dimension:
     x[0], x[-1] = lo, hi
     if name in ("t1", "t2"):
         with np.errstate(divide="ignore"):
-            nodes = np.where(x >= 1, np.inf, plain.scale * x / (1 - x)).astype(np.float64)
-    else:
-        nodes = np.asarray(x, np.float64)
-    return Dimension(name, np.array(nodes, dtype=np.float64), plain.scale)
+            x = np.where(x >= 1, np.inf, plain.scale * x / (1 - x))
+    return Dimension(name, x.astype(np.float64), plain.scale)
 
 
 def local(name: str, lo: float, hi: float, step: float) -> Dimension:
