@@ -74,17 +74,18 @@ def chebyshev(name: str, values: Float, n: int) -> Dimension:
     plain = Dimension(name, distinct, float(np.median(finite)))
     lo, hi = plain._place(distinct[[0, -1]])
     x = (lo + hi) / 2 - (hi - lo) / 2 * np.cos(np.pi * np.arange(n) / (n - 1))
-    x[0], x[-1] = lo, hi
+    x = np.concatenate(([lo], x[1:-1], [hi]))
     if name in ("t1", "t2"):
         with np.errstate(divide="ignore"):
             x = np.where(x >= 1, np.inf, plain.scale * x / (1 - x))
-    return Dimension(name, x.astype(np.float64), plain.scale)
+    return Dimension(name, np.asarray(x, dtype=float), plain.scale)
 
 
 def local(name: str, lo: float, hi: float, step: float) -> Dimension:
     n = max(LOCAL, math.ceil((hi - lo) / step) + LOCAL)
     middle = (lo + hi) / 2
-    return Dimension(name, middle + step * (np.arange(n) - (n - 1) / 2), is_local=True)
+    nodes: Float = np.asarray(middle + step * (np.arange(n) - (n - 1) / 2), np.float64)
+    return Dimension(name, nodes, is_local=True)
 
 
 @dataclass(frozen=True, eq=False)
