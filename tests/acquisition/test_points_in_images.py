@@ -3,6 +3,8 @@ their k-space: each point lies where it lay in the patient."""
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import numpy as np
 import pytest
 
@@ -27,8 +29,8 @@ POINTS = np.array([[0.03, 0.05, 0.0], [-0.06, 0.0, 0.0], [0.0, -0.02, 0.0]])  # 
     ],
 )
 def test_points_appear_where_they_lie(data, file):
-    read_program = pytest.importorskip("lauterbur.formats.pulseq").read_program
-    reconstruct = pytest.importorskip("lauterbur.recon.reconstruction").reconstruct
+    read_program = import_module("lauterbur.formats.pulseq").read_program
+    reconstruct = import_module("lauterbur.recon.reconstruction").reconstruct
     program = read_program(data / "sequences" / file)
     played = trajectory(program)
     raw = RawData(

@@ -51,7 +51,8 @@ class Accuracy:
     sample: int = 192  # spins played exactly to choose all that
 
 
-IMAGING = Accuracy(states=1e-3, heard=2e-2, nodes=2e-3, rank=3e-3)  # of a whole subject, below its thermal noise
+# Of a whole subject: looser, so that a 1 mm head takes minutes. How much that costs beside thermal noise is not measured.
+IMAGING = Accuracy(states=1e-3, heard=2e-2, nodes=2e-3, rank=3e-3)
 
 
 def play_fast(
