@@ -152,6 +152,15 @@ def test_a_truncated_volume_is_refused(folder):
             load_subject(described(folder, MAPS), field_strength=5)
 
 
+def test_a_signalling_nan_in_a_map_is_refused_like_any_other(folder):
+    whole = bytearray((folder / "t1.nii").read_bytes())
+    occupied = 4 * int(np.ravel_multi_index((1, 0, 0), (4, 5, 6)))
+    struct.pack_into("<I", whole, 352 + occupied, 0x7FA00000)
+    (folder / "t1.nii").write_bytes(whole)
+    with pytest.raises(FileFormatError, match=r"t1\.nii: voxel \(1, 0, 0\)"):
+        load_subject(described(folder, MAPS), field_strength=5)
+
+
 def test_unknown_names_fields_and_seeds_are_refused():
     with pytest.raises(InputError, match="head, sphere, orientation"):
         load_subject("haed")

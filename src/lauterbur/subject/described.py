@@ -183,10 +183,10 @@ def _maps(
         if name not in section:
             continue
         voxels, grid = volume(path, f"maps.{name}", section[name], grid)
-        with np.errstate(over="ignore"):  # too large for float32 is too large
-            values = voxels.astype(np.float32)
-        if name in ("t1", "t2", "t2_prime"):
-            values *= np.float32(ms if unit == "ms" else 1)
+        is_time = name in ("t1", "t2", "t2_prime")
+        with np.errstate(over="ignore", invalid="ignore"):  # too large for float32, or a signalling NaN: refused below
+            values = voxels.astype(np.float32) * np.float32(ms if is_time and unit == "ms" else 1)
+        if is_time:
             values = values if occupied is None else np.where(occupied, values, np.float32(1))
         finite(str(section[name]), values, *LIMITS[name], f"{name} in {UNITS[name]}")
         maps[name] = values

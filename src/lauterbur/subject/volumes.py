@@ -78,7 +78,8 @@ def _check_size(file: Path) -> None:
 
 
 def finite(file: str, voxels: NDArray[Any], least: float, most: float, what: str) -> None:
-    fits = (voxels >= least) & (voxels <= most)
+    with np.errstate(invalid="ignore"):  # a signalling NaN does not fit either
+        fits = (voxels >= least) & (voxels <= most)
     if not fits.all():
         place = np.unravel_index(int(np.argmin(fits)), voxels.shape)
         raise FileFormatError(
