@@ -13,7 +13,9 @@ from typer.testing import CliRunner
 
 from lauterbur.cli import app, command
 from lauterbur.errors import RefusedError, ResourceError
+from lauterbur.formats.dicom import write_dicom
 from lauterbur.formats.pulseq import write_program
+from lauterbur.image import Image
 from lauterbur.program import Adc, Column, Gradient, Program, RfPulse
 from lauterbur.units import GAMMA_BAR
 
@@ -97,6 +99,13 @@ def test_show_writes_a_picture_beside_the_file(good):
 def test_show_writes_a_picture_where_it_is_told(good, tmp_path):
     assert run("show", good, "--out", tmp_path / "a.png").exit_code == 0
     assert (tmp_path / "a.png").exists()
+
+
+def test_show_tells_what_it_left_out(tmp_path):
+    write_dicom(Image(np.ones((1, 3, 8, 8), np.complex64), np.diag([1e-3, 1e-3, 1e-3, 1])), tmp_path / "dicom")
+    (tmp_path / "dicom" / "letter.txt").write_text("no image")
+    result = run("show", tmp_path / "dicom", "--out", tmp_path / "a.png")
+    assert result.exit_code == 0 and "note: left out letter.txt: not DICOM" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -243,7 +243,7 @@ def recon(
     from lauterbur.study.archive import archive_images
     from lauterbur.study.clock import Clock
     from lauterbur.study.folder import check_target
-    from lauterbur.study.opening import open_raw
+    from lauterbur.study.opening import notes_in, open_raw
 
     check_target(out)
     with _progress() as progress:
@@ -253,6 +253,7 @@ def recon(
         with clock.stage("reconstruction"):
             image = reconstruct(raw, coils=coils, normalise=normalise)
         summary = archive_images(image, raw, out, source=file.name, timings=clock.seconds)
+    _print_notes(notes_in(image.provenance) + notes_in(image.provenance["reconstruction"]))
     if as_json:
         return _print_json(summary)
     frames, z, y, x = image.pixels.shape
@@ -316,9 +317,11 @@ def show(
 
     target = default_path(file) if out is None else out
     _check_file_target(target)
-    data = png(picture(file))
+    figure, notes = picture(file)
+    data = png(figure)
     with replacing(target) as temporary:
         temporary.write_bytes(data)
+    _print_notes(notes)
     print(target)
 
 
@@ -361,6 +364,11 @@ def _print_findings(found: tuple[Finding, ...]) -> None:
         cells = (finding.quantity, f"{finding.value:.4g}", f"{finding.limit:.4g}", finding.unit, share, finding.where)
         table.add_row(*cells, style=colour)
     _console().print(table)
+
+
+def _print_notes(notes: tuple[str, ...]) -> None:
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
 
 
 def _print_json(value: Any) -> None:

@@ -15,8 +15,8 @@ KNOWN = (
 )
 
 
-def picture(name: str) -> Figure:
-    """Opens what `name` stands for and draws it."""
+def picture(name: str) -> tuple[Figure, tuple[str, ...]]:
+    """Opens what `name` stands for and draws it; and notes on what was left out or set right on the way."""
     path = Path(name)
     ending = path.name.lower()
     try:
@@ -24,16 +24,16 @@ def picture(name: str) -> Figure:
     except (OSError, ValueError):
         is_file = is_folder = False
     if is_file and ending.endswith(".seq"):
-        return _program(path)
+        return _program(path), ()
     if is_file and ending.endswith((".mrd", ".h5", ".hdf5", ".dat")):
         return _raw(path)
     if is_file and ending.endswith((".nii", ".nii.gz")):
-        return _nifti(path)
+        return _nifti(path), ()
     if is_folder or (is_file and ending.endswith((".dcm", ".ima"))):
         return _dicom(path)
     if is_file and not ending.endswith(".toml"):
         raise InputError(f"{path}: cannot be shown; what can be is {KNOWN}")
-    return _subject(name)
+    return _subject(name), ()
 
 
 def _program(path: Path) -> Figure:
@@ -56,9 +56,9 @@ def _program(path: Path) -> Figure:
     return figure
 
 
-def _raw(path: Path) -> Figure:
+def _raw(path: Path) -> tuple[Figure, tuple[str, ...]]:
     from lauterbur.study.diagrams import draw_kspace, draw_raw
-    from lauterbur.study.opening import open_raw
+    from lauterbur.study.opening import notes_in, open_raw
 
     raw = open_raw(path)
     figure = new_figure(11, 7.6)
@@ -67,7 +67,7 @@ def _raw(path: Path) -> Figure:
     draw_kspace(below, raw.k, raw.n_samples)
     words = f"{path.name}: {raw.n_readouts} readouts, {raw.n_rx} coils, {raw.samples.shape[2]} samples"
     figure.suptitle(words, fontsize=9, color="#3b4048")
-    return figure
+    return figure, () if raw.header is None else notes_in(raw.header.provenance)
 
 
 def _nifti(path: Path) -> Figure:
@@ -78,12 +78,12 @@ def _nifti(path: Path) -> Figure:
     return planes_figure(_first_volume(np.asarray(volume)), affine, title=path.name)
 
 
-def _dicom(path: Path) -> Figure:
+def _dicom(path: Path) -> tuple[Figure, tuple[str, ...]]:
     from lauterbur.formats.dicom_series import read_dicom
     from lauterbur.study.planes import planes_figure
 
-    volume, affine = read_dicom(path)
-    return planes_figure(volume, affine, title=path.name)
+    volume, affine, notes = read_dicom(path)
+    return planes_figure(volume, affine, title=path.name), notes
 
 
 def _subject(name: str) -> Figure:
