@@ -38,10 +38,7 @@ def test_t2_prime_is_a_lorentzian_line(engine):
     np.testing.assert_allclose(signal, 1j * np.exp(-time / 0.08 - time / 0.02), atol=3e-3)
 
 
-def test_the_field_inside_a_box_shifts_its_sinc_in_k_space(engine, request):
-    if "fast" in request.node.name:
-        reason = "the fast engine multiplies two sincs, of k and of the field, instead of shifting one"
-        request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
+def test_the_field_inside_a_box_shifts_its_sinc_in_k_space(engine):
     edge, slope, k = 2e-3, np.array([1500.0, 0.0, 900.0]), np.array([200.0, 100.0, 150.0])
     spins = Spins(np.zeros((1, 3)), volume=edge**3, off_resonance_gradient=[slope])
     program = Builder().pulse(np.pi / 2, duration=SHORT).wait(5e-3, tuple(k)).listen(100, 1e-4).program()

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from lauterbur.acquisition.twin import reference
-from lauterbur.acquisition.twin.encode import Course, Direct, Nufft, Place, Separable, encoder, find_lattice
+from lauterbur.acquisition.twin.encode import Course, Direct, Nufft, Separable, encoder
+from lauterbur.acquisition.twin.place import Place, find_lattice
 from lauterbur.acquisition.twin.fast import play_fast
 from lauterbur.acquisition.twin.simulation import simulate
 from lauterbur.acquisition.twin.spins import Spins
@@ -181,30 +182,36 @@ def test_the_measured_error_is_an_upper_limit() -> None:
     assert measured["upper95"] < 0.03
 
 
-def test_three_ways_of_encoding_give_one_sum() -> None:
+@pytest.mark.parametrize("order", [(0, 0, 0), (1, 0, 0), (0, 2, 1)])
+@pytest.mark.parametrize("hertz", [0.0, 300.0])
+def test_three_ways_of_encoding_give_one_sum(order: tuple[int, int, int], hertz: float) -> None:
     rng = np.random.default_rng(2)
     spins = disc(20, 5e-3, planes=3)
     place = Place(spins.position, spins.edges, find_lattice(spins))
-    fov = 0.2
+    time, offset = np.arange(40) * 2e-5, rng.uniform(-hertz, hertz, len(spins))
     k = np.zeros((32, 40, 3))
-    k[:, :, 0] = ((np.arange(40) - 20 + 0.5) / fov)[None]
-    k[:, :, 1] = ((np.arange(32) - 16) / fov)[:, None]
+    k[:, :, 0] = ((np.arange(40) - 20 + 0.5) / 0.2)[None]
+    k[:, :, 1] = ((np.arange(32) - 16) / 0.2)[:, None]
+    k[:, :, 2] = 40.0
     values = (rng.standard_normal((2, len(spins))) + 1j * rng.standard_normal((2, len(spins)))).astype(np.complex64)
     course = Course(
-        rng.standard_normal((32, 3)).astype(np.complex64), (rng.standard_normal((3, 2, 40)) + 0.5j).astype(np.complex64)
+        rng.standard_normal((2, 32, 3)).astype(np.complex64),
+        (rng.standard_normal((2, 3, 40)) + 0.5j).astype(np.complex64),
+        np.array([3, 3]),
     )
     coil = np.exp(1j * spins.position[:, 0] * 20).astype(np.complex64)
-    sums = []
-    chosen = encoder(place, k)
+    chosen, drift = encoder(place, k, time, offset)
     assert isinstance(chosen, Separable)
-    for how in (
-        chosen,
-        Nufft(place, k, None),
-        Nufft(Place(place.position, place.edges, None), k, None),
-        Direct(place, k, None),
-    ):
-        out = np.zeros((32, 40), np.complex64)
-        how.add(values, coil, course, out)
+    assert drift.shift.any() and np.ptp(drift.time) < 1e-9
+    moved = Place(place.position + offset[:, None] * drift.shift, place.edges, None)
+    ways = [chosen, Nufft(moved, k), Direct(moved, k)]
+    if not hertz:
+        ways.insert(0, Nufft(place, k))
+    sums = []
+    for how in ways:
+        out = np.zeros((32, 1, 40), np.complex64)
+        energy = how.add(values, order, coil, course, out, np.arange(32), 0)
+        assert energy.shape == (2,) and (energy > 0).all()
         sums.append(out)
     for other in sums[:-1]:
         assert np.linalg.norm(other - sums[-1]) < 2e-4 * np.linalg.norm(sums[-1])

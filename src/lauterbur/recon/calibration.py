@@ -14,6 +14,7 @@ from lauterbur.recon.readout import Hybrid
 from lauterbur.recon.sampling import Mask, Sampling, calibration_block
 
 CALIBRATION_LINES = 32  # more adds time and hardly accuracy
+CALIBRATION_SAMPLES = 96  # along the readout of a volume, solved plane by plane: thick planes mix unlike sensitivities
 FEWEST_REFERENCE_LINES = 6  # along an undersampled axis
 
 
@@ -54,7 +55,8 @@ def calibration(lines: Hybrid, i_slice: int) -> NDArray[np.complex64]:
     """(rx, kz, ky, kx) of the central block, from its lines alone."""
     mine = np.flatnonzero(lines.slice == i_slice)
     section, line = lines.section[mine], lines.line[mine]
-    small = low_frequencies(lines.samples[mine], min(CALIBRATION_LINES, lines.n_x), -1)
+    n_samples = CALIBRATION_SAMPLES if np.ptp(section) else CALIBRATION_LINES
+    small = low_frequencies(lines.samples[mine], min(n_samples, lines.n_x), -1)
     block = np.zeros((small.shape[1], int(np.ptp(section)) + 1, int(np.ptp(line)) + 1, small.shape[2]), np.complex64)
     block[:, section - section.min(), line - line.min()] = small.transpose(1, 0, 2)
     return block

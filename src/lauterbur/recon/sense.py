@@ -46,7 +46,6 @@ def _unfold(aliased, sensitivity, confidence, least, r_y, r_z, turn, out, g_fact
                         + w10 * confidence[x, z1, y0]
                         + w11 * confidence[x, z1, y1]
                     )
-                    used[q] = sure >= least
                     power = np.float32(0)
                     for c in range(n_rx):
                         value = (
@@ -57,6 +56,7 @@ def _unfold(aliased, sensitivity, confidence, least, r_y, r_z, turn, out, g_fact
                         )
                         maps[q, c] = value
                         power += value.real * value.real + value.imag * value.imag
+                    used[q] = sure >= least and power > 0
                     scale = np.complex64(turn[q] / (group * np.sqrt(max(power, np.float32(1e-12)))))
                     for c in range(n_rx):
                         maps[q, c] *= scale

@@ -1,105 +1,310 @@
-"""Bases: a group's signal over readouts and time, in the fewest components that show all sampled spins.
+"""Bases: a group's signal over readouts, time and polynomials, in the fewest components that show all sampled spins.
 
-Readouts first (singular vectors), the time course within a window next (a few of its samples determine the rest: pivoted
-QR, the discrete empirical interpolation of Chaturantabut and Sorensen, SIAM J Sci Comput 32 (2010) 2737), then both
-together, which takes fewer components than their product.
+Each column's readouts first (singular vectors over a few spins played exactly), the time course within a window next (a few
+of its samples determine the rest: pivoted QR, the discrete empirical interpolation of Chaturantabut and Sorensen, SIAM J
+Sci Comput 32 (2010) 2737), then everything together, polynomial by polynomial, which takes fewer components than the
+product. What is dropped is the smallest of all, up to the error allowed.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise, product
 
 import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from lauterbur.acquisition.twin.cast import Cast, Parameters
-from lauterbur.acquisition.twin.encode import Course
+from lauterbur.acquisition.twin.boxes import HIGHEST, PLAIN, Inside, Order, leftover
+from lauterbur.acquisition.twin.cast import Cast, ExactAtoms, Parameters
+from lauterbur.acquisition.twin.encode import Course, Drift
 from lauterbur.acquisition.twin.groups import Group
+from lauterbur.acquisition.twin.nodes import LeafAtoms
+from lauterbur.acquisition.twin.values import Voices
+
+Float = NDArray[np.float64]
+POINTS = 64  # in k-space, where the loudness of a state is judged
+SPINS = 2048  # that decide on the components
 
 
 @dataclass(frozen=True, eq=False)
-class Joint:
+class Columns:
+    """A group's columns in bases of their readouts."""
+
+    group: Group
+    k: Float  # 1/m, (row, sample, 3)
+    bases: list[NDArray[np.complex128]]  # per column (entry, rank), orthonormal
+    singular: list[Float]
+    loudness: Float  # (column,) r.m.s. factor of the column's amplitudes in the signal
+
+    @property
+    def energy(self) -> float:
+        return float(sum((s**2).sum() for s in self.singular))
+
+    def truncate(self, allowed: float) -> Columns:
+        """Without the vectors that carry less than `allowed` of the norm together."""
+        every = np.sort(np.concatenate(self.singular) ** 2)
+        n_drop = int(np.searchsorted(np.cumsum(every), allowed**2))
+        limit = every[n_drop - 1] if n_drop else -1.0
+        ranks = [int(np.count_nonzero(s**2 > limit)) for s in self.singular]
+        return Columns(
+            self.group,
+            self.k,
+            [u[:, :n] for u, n in zip(self.bases, ranks, strict=True)],
+            [s[:n] for s, n in zip(self.singular, ranks, strict=True)],
+            self.loudness,
+        )
+
+    @property
+    def column(self) -> NDArray[np.int64]:
+        """(feature,)"""
+        return np.repeat(np.arange(len(self.bases)), [u.shape[1] for u in self.bases])
+
+    def rows(self) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
+        """All bases side by side as Q R: (row, g) orthonormal, (g, feature)."""
+        full = np.zeros((len(self.group.readout), len(self.column)), complex)
+        at = 0
+        for q, basis in enumerate(self.bases):
+            full[self.group.row[self.group.column(q)], at : at + basis.shape[1]] = basis
+            at += basis.shape[1]
+        if full.shape[1] == 1:
+            return full, np.ones((1, 1), complex)
+        q, r = np.linalg.qr(full)
+        return q, r
+
+
+def columns_of(
+    group: Group, k: Float, exact: NDArray, sampled: Parameters, players: Cast, who: NDArray, rng: np.random.Generator
+) -> Columns:
+    """exact: (record, spin) amplitudes of the sampled spins `who`, drawn by their weight."""
+    spins = players.spins
+    middle = float(group.time[group.n_samples // 2])
+    since = group.tau + middle
+    size = np.exp(-middle / spins.t2[who][:, None] - np.abs(since)[None, :] / spins.t2_prime[who][:, None])
+    edges = players.place.edges
+    if edges is not None:
+        at = k[rng.integers(len(k), size=POINTS), rng.integers(k.shape[1], size=POINTS)] @ edges.T
+        inside = group.away[None] * np.ones((len(who), 1, 1))
+        if spins.off_resonance_gradient is not None:
+            inside = inside + spins.off_resonance_gradient[who][:, None, :] * since[None, :, None]
+        inside = inside @ edges.T
+        power = np.zeros(size.shape)
+        for turns in at:
+            power += np.prod(np.sinc(turns + inside), axis=-1) ** 2
+        size *= np.sqrt(power / POINTS)
+    strength = size * np.sqrt(np.abs(players.weight[who]) / len(who))[:, None]
+    bases, singular = [], []
+    for q in range(group.n_columns):
+        loud = exact[group.record[group.column(q)]] * strength[:, q].astype(np.float32)[None, :]
+        u, s = _left(loud)
+        bases.append(u)
+        singular.append(s * math.sqrt(group.n_samples))
+    return Columns(group, k, bases, singular, np.sqrt((strength**2).sum(axis=0)))
+
+
+def _left(matrix: NDArray) -> tuple[NDArray[np.complex128], Float]:
+    """Left singular vectors and values; of a tall matrix through its Gram matrix, whose small values nobody needs."""
+    if len(matrix) > 2 * matrix.shape[1]:
+        values, vectors = np.linalg.eigh((matrix.conj().T @ matrix).astype(complex))
+        s = np.sqrt(np.maximum(values[::-1], 0))
+        kept = s > 3e-4 * s[0] if s[0] > 0 else np.arange(len(s)) < 1
+        right = vectors[:, ::-1][:, kept] / np.where(s[kept] > 0, s[kept], 1)
+        return np.asarray(matrix @ right.astype(matrix.dtype), complex), s[kept]
+    u, s, _ = np.linalg.svd(matrix.astype(complex), full_matrices=False)
+    return u, s
+
+
+@dataclass(frozen=True, eq=False)
+class Components:
+    """A group's signal, ready to be encoded: values by `voices`, each order's components with their course."""
+
+    voices: Voices
     course: Course
-    mixing: NDArray[np.complex64]  # (rank, node, component)
-    nodes: NDArray[np.intp]  # (node,) the samples whose time course is needed
+    energy: Float  # (component,) were the spins heard one by one
+
+    def subset(self, which: NDArray[np.bool_]) -> Components:
+        v = self.voices
+        edge = np.concatenate(([0], np.cumsum(v.counts)))
+        parts = [which[lo:hi] for lo, hi in pairwise(edge)]
+        counts = np.array([int(part.sum()) for part in parts])
+        live = np.flatnonzero(counts)
+        mixing = np.zeros((len(live), *v.mixing.shape[1:3], max(1, int(counts.max(initial=0)))), np.complex64)
+        for i, o in enumerate(live):
+            mixing[i, :, :, : counts[o]] = v.mixing[o][:, :, : len(parts[o])][:, :, parts[o]]
+        voices = Voices(v.group, v.column, v.time, v.left, v.orders[live], mixing, counts[live])
+        return Components(voices, self.course.subset(np.flatnonzero(which)), self.energy[which])
 
     @property
     def n_components(self) -> int:
-        return self.mixing.shape[2]
+        return int(self.voices.counts.sum())
+
+    def orders(self) -> list[tuple[Order, slice]]:
+        edge = np.concatenate(([0], np.cumsum(self.voices.counts)))
+        found = []
+        for order, lo, hi in zip(self.voices.orders, edge[:-1], edge[1:], strict=True):
+            if hi > lo:
+                found.append(((int(order[0]), int(order[1]), int(order[2])), slice(int(lo), int(hi))))
+        return found
 
 
-@dataclass(frozen=True, eq=False)
-class Basis:
-    """A group's signal over readouts and time, for the sampled spins."""
-
-    readouts: NDArray[np.complex128]  # (row, rank) orthonormal
-    singular: NDArray[np.float64]
-    sampled: NDArray[np.complex128]  # (row, spin) without the time course
-    loudness: NDArray[np.float64]  # (spin,) weight of each sampled spin
-    courses: NDArray[np.complex128]  # (spin, sample): h
-    energy: float
-
-    @property
-    def rank(self) -> int:
-        return self.readouts.shape[1]
-
-    def truncate(self, allowed: float) -> Basis:
-        tail = np.sqrt(np.cumsum(self.singular[::-1] ** 2)[::-1])
-        n = int(np.count_nonzero(tail > allowed))
-        return Basis(self.readouts[:, :n], self.singular[:n], self.sampled, self.loudness, self.courses, self.energy)
-
-    def nodes(self, allowed: float) -> NDArray[np.intp]:
-        """Sample indices whose values determine every course: pivoted QR (discrete empirical interpolation)."""
-        strength = self.loudness * np.linalg.norm(self.readouts.conj().T @ self.sampled, axis=0)
-        weighted = self.courses * (strength / math.sqrt(self.courses.shape[1]))[:, None]
-        r, pivots = scipy.linalg.qr(weighted, mode="r", pivoting=True)
-        size = np.abs(np.diag(r[:, : min(r.shape)]))
-        return np.sort(pivots[: max(1, int(np.count_nonzero(size * math.sqrt(self.courses.shape[1]) > allowed)))])
-
-    def joint(self, allowed: float) -> Joint:
-        """Readouts and time together: the fewest components for all sampled spins. `allowed`: as in truncate."""
-        nodes = self.nodes(allowed)
-        n_time = self.courses.shape[1]
-        x = self.readouts.conj().T @ self.sampled  # (rank, spin)
-        strength = self.loudness * np.linalg.norm(x, axis=0)
-        keep = strength > 1e-6 * strength.max()
-        at_nodes = self.courses[:, nodes]
-        scale = strength[keep, None]
-        course = np.linalg.lstsq(at_nodes[keep] * scale, self.courses[keep] * scale, rcond=1e-7)[0]  # (node, sample)
-        lower, basis = scipy.linalg.rq(course, mode="economic")
-        y = np.einsum("jv,vn,v->vjn", x, at_nodes @ lower, self.loudness)
-        flat = y.reshape(len(y), -1) / math.sqrt(n_time)
-        _, s, ph = np.linalg.svd(flat, full_matrices=False)
-        tail = np.sqrt(np.cumsum(s[::-1] ** 2)[::-1])
-        m = int(np.count_nonzero(tail > allowed))
-        p = ph[:m].conj().T.reshape(self.rank, len(lower.T), m)
-        mixing = np.einsum("nl,jlm->jnm", lower, p)
-        time = np.einsum("jlm,lt->jmt", p.conj(), basis)
-        return Joint(
-            Course(self.readouts.astype(np.complex64), time.astype(np.complex64)), mixing.astype(np.complex64), nodes
-        )
-
-
-def basis_of(g: Group, exact, sampled: Parameters, players: Cast, who: NDArray) -> Basis:
-    t2_prime = players.spins.t2_prime[who]
-    gradient = players.spins.off_resonance_gradient
-    columns = g.phase(sampled["offset"], t2_prime, None if gradient is None else gradient[who], players.place.edges)
-    signal = np.zeros((len(g.readout), len(who)), complex)
-    np.add.at(signal, g.row, exact[g.record] * columns[:, g.column].T)
-    courses = g.course(np.arange(g.n_samples), sampled["offset"], sampled["t2"], t2_prime)
-    middle = np.abs(courses[:, g.n_samples // 2])
-    loudness = np.sqrt(np.abs(players.weight[who])) * middle / math.sqrt(len(who))
-    loud = signal * loudness[None, :]
-    if len(loud) > 2 * loud.shape[1]:  # tall: through the Gram matrix, whose small singular values nobody needs
-        values, vectors = np.linalg.eigh(loud.conj().T @ loud)
-        s = np.sqrt(np.maximum(values[::-1], 0))
-        kept = s > 1e-6 * s[0]
-        s, u = s[kept], (loud @ vectors[:, ::-1][:, kept]) / s[kept]
-    else:
-        u, s, _ = np.linalg.svd(loud, full_matrices=False)
-    courses = courses / np.where(middle > 0, middle, 1)[:, None]
-    return Basis(
-        u, s, signal * middle[None, :], loudness / np.where(middle > 0, middle, 1), courses, float((s**2).sum())
+def components_of(
+    columns: Columns,
+    drift: Drift,
+    table: NDArray[np.complex64],
+    atoms: LeafAtoms | ExactAtoms,
+    players: Cast,
+    chosen: NDArray,
+    inside: Inside,
+    along: Float,
+    allowed: float,
+    rng: np.random.Generator,
+) -> Components | None:
+    """allowed: norm of the signal that may be lost. None where nothing louder is left."""
+    group = columns.group
+    weight = np.abs(players.weight[chosen])
+    n = min(SPINS, int(np.count_nonzero(weight)))
+    which = np.sort(rng.choice(len(chosen), n, replace=False, p=weight / weight.sum()))
+    who = chosen[which]
+    loud = np.sqrt(weight[which] / n)
+    nodes, course = _time_nodes(columns, drift, players, who, loud, allowed)
+    orders, hearing = _orders(columns, players, who, inside.counts, rng, 0.1 * allowed / math.sqrt(columns.energy))
+    n_features = len(columns.column)
+    whole = np.eye(n_features * len(nodes), dtype=np.complex64).reshape(n_features, len(nodes), -1)
+    plain = Voices(
+        group,
+        columns.column,
+        group.time[nodes],
+        drift.time[nodes],
+        np.array(orders, np.int64),
+        np.broadcast_to(whole, (len(orders), *whole.shape)).copy(),
+        np.full(len(orders), whole.shape[-1], np.int64),
     )
+    y = plain.values(table, atoms, players, chosen, which, inside, along, weight=loud)
+    y = y.reshape(len(orders), n_features, len(nodes), n).astype(complex)
+    rows, to_rows = columns.rows()
+    lower, in_time = scipy.linalg.rq(course, mode="economic")
+    found = []
+    for i in range(len(orders)):
+        flat = np.einsum("gf,fsv,sl->vgl", to_rows, y[i], lower, optimize=True).reshape(n, -1)
+        values, vectors = np.linalg.eigh(flat.conj().T @ flat * hearing[i] ** 2)
+        found.append((np.maximum(values[::-1], 0), vectors[:, ::-1]))
+    every = np.sort(np.concatenate([values for values, _ in found]))
+    n_drop = int(np.searchsorted(np.cumsum(every), allowed**2))
+    limit = max(every[n_drop - 1] if n_drop else 0.0, 1e-13 * every[-1])
+    counts = np.array([int(np.count_nonzero(values > limit)) for values, _ in found])
+    if not counts.any():
+        return None
+    mixing = np.zeros((len(orders), n_features, len(nodes), counts.max()), np.complex64)
+    readouts, times = [], []
+    for i, (values, vectors) in enumerate(found):
+        p = vectors[:, : counts[i]].reshape(to_rows.shape[0], lower.shape[1], counts[i])
+        mixing[i, :, :, : counts[i]] = np.einsum("gf,sl,glm->fsm", to_rows, lower, p, optimize=True)
+        for m in range(counts[i]):
+            one = p[:, :, m].conj() @ in_time  # (g, sample)
+            u, s, vh = np.linalg.svd(one, full_matrices=False)
+            worth = math.sqrt(values[m]) * s
+            kept = max(
+                1, int(np.count_nonzero(np.sqrt(np.cumsum(worth[::-1] ** 2)[::-1]) > 0.2 * allowed / len(found)))
+            )
+            readouts.append(rows @ (u[:, :kept] * s[:kept]))
+            times.append(vh[:kept])
+    live = counts > 0
+    return Components(
+        Voices(
+            group,
+            columns.column,
+            group.time[nodes],
+            drift.time[nodes],
+            np.array(orders, np.int64)[live],
+            mixing[live],
+            counts[live],
+        ),
+        _course(readouts, times),
+        np.concatenate([values[:n] for (values, _), n in zip(found, counts, strict=True)]),
+    )
+
+
+def _course(readouts: list[NDArray], times: list[NDArray]) -> Course:
+    terms = np.array([len(t) for t in times], np.int64)
+    r = np.zeros((len(terms), len(readouts[0]), terms.max()), np.complex64)
+    t = np.zeros((len(terms), terms.max(), times[0].shape[1]), np.complex64)
+    for m, n in enumerate(terms):
+        r[m, :, :n], t[m, :n] = readouts[m], times[m]
+    return Course(r, t, terms)
+
+
+def _time_nodes(
+    columns: Columns, drift: Drift, players: Cast, who: NDArray, loud: Float, allowed: float
+) -> tuple[NDArray[np.intp], NDArray[np.complex128]]:
+    """Samples (node,) whose values determine every course, and the matrix (node, sample) that does it."""
+    group, spins = columns.group, players.spins
+    pick = slice(None, None, max(1, len(who) // 192))
+    who, loud = who[pick], loud[pick] * math.sqrt(len(who) / len(who[pick]))
+    norm = np.array([math.sqrt(float((s**2).sum())) for s in columns.singular])
+    tau = group.tau[np.argsort(-norm)[:3]]
+    t = group.time
+    middle = t[group.n_samples // 2]
+    loudest = norm.max() / math.sqrt(group.n_samples)
+    parts = []
+    for here in tau:
+        decay = (
+            -(t - middle)[None, :] / spins.t2[who][:, None]
+            - (np.abs(here + t) - abs(here + middle))[None, :] / (spins.t2_prime[who][:, None])
+        )
+        course = np.exp(decay - 2j * np.pi * spins.off_resonance[who][:, None] * (drift.time - drift.time[0])[None, :])
+        parts.append(course * loud[:, None])
+        if spins.off_resonance_gradient is not None and players.place.edges is not None:
+            slope = np.abs(spins.off_resonance_gradient[who] @ players.place.edges.T).max(axis=1)
+            parts.append(
+                parts[-1]
+                * np.minimum(np.pi * slope[:, None] * np.abs(t - middle).max() / 3, 1)
+                * ((t - middle) / np.ptp(t) if len(t) > 1 else 0)
+            )
+    courses = np.concatenate(parts)
+    courses *= loudest / (math.sqrt(float((loud**2).sum())) or 1.0)
+    r, pivots = scipy.linalg.qr(courses, mode="r", pivoting=True)
+    size = np.abs(np.diag(r[:, : min(r.shape)])) * math.sqrt(group.n_samples)
+    nodes = np.sort(pivots[: max(1, int(np.count_nonzero(size > 0.5 * allowed)))])
+    return nodes, np.linalg.lstsq(courses[:, nodes], courses, rcond=1e-7)[0]
+
+
+def _orders(
+    columns: Columns, players: Cast, who: NDArray, places: tuple[int, ...], rng: np.random.Generator, floor: float
+) -> tuple[list[Order], Float]:
+    """Polynomials that may be heard, and how well each is: r.m.s. of the box's factor over the group's k-space.
+
+    places: (axis,) places inside the box, which may speak in that many polynomials whatever their dephasing.
+    """
+    group, edges = columns.group, players.place.edges
+    if edges is None:
+        return [PLAIN], np.ones(1)
+    spins = players.spins
+    n = 4000
+    at = columns.k[rng.integers(len(columns.k), size=n), rng.integers(columns.k.shape[1], size=n)] @ edges.T
+    hear = np.array([[leftover(at[:, axis], order) for order in range(HIGHEST + 1)] for axis in range(3)])
+    pick = who[:: max(1, len(who) // 256)]
+    norm = np.array([math.sqrt(float((s**2).sum())) for s in columns.singular])
+    loud = np.flatnonzero(norm > floor * norm.max())
+    inside = group.away[None, loud] * np.ones((len(pick), 1, 1))
+    if spins.off_resonance_gradient is not None:
+        for t in (group.time[0], group.time[-1]):  # where the box is dephased most
+            since = (group.tau[loud] + t)[None, :, None]
+            other = group.away[None, loud] + spins.off_resonance_gradient[pick][:, None, :] * since
+            inside = np.where(np.abs(other) > np.abs(inside), other, inside)
+    inside = inside @ edges.T  # (spin, column, axis)
+    speak = np.array([[(2 * m + 1) * leftover(inside[:, :, axis], m) for m in range(HIGHEST + 1)] for axis in range(3)])
+    for axis, count in enumerate(places):
+        if count > 1:
+            speak[axis, :count] = 1.0
+    share = norm[loud] / math.sqrt(float((norm[loud] ** 2).sum()))
+    found, hearing = [], []
+    for order in product(range(HIGHEST + 1), repeat=3):
+        if sum(order) > HIGHEST:
+            continue
+        heard = math.sqrt(float(np.mean(np.prod([hear[i, m] for i, m in enumerate(order)], axis=0) ** 2)))
+        spoken = np.prod([speak[i, m] for i, m in enumerate(order)], axis=0) ** 2
+        if order == PLAIN or heard * math.sqrt(float((spoken.mean(axis=0) * share**2).sum())) > floor:
+            found.append(order)
+            hearing.append(heard)
+    return found, np.array(hearing)

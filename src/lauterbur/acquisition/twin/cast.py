@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lauterbur.acquisition.twin.compile import PulseShape
-from lauterbur.acquisition.twin.encode import Place, find_lattice
+from lauterbur.acquisition.twin.place import Place, find_lattice
 from lauterbur.acquisition.twin.pulses import N_COLUMNS, pulse_maps
 from lauterbur.acquisition.twin.spins import Spins
 from lauterbur.errors import InputError

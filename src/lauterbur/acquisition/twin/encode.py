@@ -3,8 +3,10 @@
     out[r, t] += sum_m W[r, t, m] sum_v values[m, v] box(k[r, t]) exp(-2 pi i k[r, t].r_v)
 
 Three ways to the same sum, the cheapest that fits is taken: a separable one where spins and k-space lie on parallel
-grids (three small matrix products), a non-uniform FFT otherwise (finufft), and the sum itself where it is small.
-A box of edges e1, e2, e3 has box(k) = sinc(k.e1) sinc(k.e2) sinc(k.e3), so dephasing inside a voxel is exact.
+grids (three short transforms), a non-uniform FFT otherwise (finufft), and the sum itself where it is small.
+The box of the n-th polynomial is a product of j_n(pi k.edge) (boxes.py), so dephasing inside a voxel is exact.
+
+While k runs straight and steadily, off-resonance is a shift of the spins along it (Drift), which costs no components.
 """
 
 from __future__ import annotations
@@ -15,78 +17,69 @@ from dataclasses import dataclass
 import finufft
 import numba
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 
-from lauterbur.acquisition.twin.spins import Lattice, Spins
+from lauterbur.acquisition.twin.boxes import Order, box_factor, leftover
+from lauterbur.acquisition.twin.place import Place
+from lauterbur.acquisition.twin.transform import (
+    PHASE_TOLERANCE,
+    WIDTH,
+    Transform,
+    levels,
+    patterns,
+    spread_spectrum,
+    spreading,
+)
 
 Float = NDArray[np.float64]
-PHASE_TOLERANCE = 2e-4  # turns: how far a k-space point may lie from the separable grid, times the object's half width
 NUFFT_TOLERANCE = 1e-5
 DIRECT_LIMIT = 3e7  # spins times points
-
-
-def find_lattice(spins: Spins) -> Lattice | None:
-    """The regular grid along the patient axes that these positions lie on, if they do."""
-    if spins.lattice is not None:
-        return spins.lattice
-    axes, index = [], []
-    for axis in range(3):
-        values, where = np.unique(np.round(spins.position[:, axis], 9), return_inverse=True)
-        if len(values) > 1:
-            step = np.min(np.diff(values))
-            place = (values - values[0]) / step
-            if np.abs(place - np.round(place)).max() > 1e-3 or place[-1] > 4 * len(values) + 16:
-                return None
-            # the mean spacing is known better than the smallest
-            step = (values[-1] - values[0]) / round(float(place[-1]))
-            where = np.round(place).astype(np.int64)[where]
-            axes.append((values[0], step, round(float(place[-1])) + 1))
-        else:
-            where = np.zeros(len(where), np.int64)
-            axes.append((values[0], 1e-3, 1))
-        index.append(where.reshape(-1))
-    shape = (axes[2][2], axes[1][2], axes[0][2])
-    if math.prod(shape) > max(64 * len(spins), 4096):
-        return None
-    affine = np.eye(4)
-    for axis in range(3):
-        affine[axis, axis], affine[axis, 3] = axes[axis][1], axes[axis][0]
-    return Lattice(shape, affine, (index[2] * shape[1] + index[1]) * shape[2] + index[0])
+BLOCK_BYTES = 400e6  # of volumes transformed at once
 
 
 @dataclass(frozen=True, eq=False)
-class Place:
-    """Where the spins lie, and how big their boxes are."""
+class Drift:
+    """Off-resonance f during a straight readout: the spin is heard as if at r + f shift, off resonance for `time` alone."""
 
-    position: Float  # m, (n, 3)
-    edges: Float | None  # m, (3, 3), rows; None for points
-    lattice: Lattice | None
+    shift: Float  # m/Hz, (3,)
+    time: Float  # s since the pulse, (sample,): what is left for the time course
 
-    def subset(self, chosen: NDArray) -> Place:
-        if self.lattice is None:
-            return Place(self.position[chosen], self.edges, None)
-        _, ny, nx = self.lattice.shape
-        index = self.lattice.index[chosen]
-        z, y, x = index // (ny * nx), index // nx % ny, index % nx
-        lo = np.array([x.min(), y.min(), z.min()])
-        size = np.array([x.max(), y.max(), z.max()]) - lo + 1
-        affine = self.lattice.affine.copy()
-        affine[:3, 3] += affine[:3, :3] @ lo
-        flat = ((z - lo[2]) * size[1] + (y - lo[1])) * size[0] + (x - lo[0])
-        position = self.position[chosen] if self.position.size else self.position
-        return Place(position, self.edges, Lattice((int(size[2]), int(size[1]), int(size[0])), affine, flat))
+    @staticmethod
+    def none(time: Float) -> Drift:
+        return Drift(np.zeros(3), time)
+
+    @staticmethod
+    def of(k: Float, time: Float, offset: float) -> Drift:
+        """k (row, sample, 3) 1/m since the pulse, time (sample,) s, offset: Hz, the largest."""
+        n = len(time)
+        if n < 8:
+            return Drift.none(time)
+        quarter, half = n // 4, n // 2
+        velocity = (k[0, quarter + half] - k[0, quarter]) / (time[quarter + half] - time[quarter])
+        if not np.linalg.norm(velocity) > 0:
+            return Drift.none(time)
+        shift = velocity / (velocity @ velocity)
+        along = k @ shift
+        if np.abs(along - along[:1]).max() * offset > PHASE_TOLERANCE:
+            return Drift.none(time)
+        left = time - along.mean(axis=0)
+        return Drift(shift, left) if np.ptp(left) < 0.3 * np.ptp(time) else Drift.none(time)
 
 
-def box_factor(k: Float, edges: Float | None, center: Float | None = None) -> Float | float:
-    """sinc product of the boxes at k (..., 3); `center` (3,) is subtracted first."""
-    if edges is None:
-        return 1.0
-    away = k if center is None else k - center
-    factor = np.ones(k.shape[:-1])
-    for edge in edges:
-        factor = factor * np.sinc(away @ edge)
-    return factor
+@dataclass(frozen=True, eq=False)
+class Course:
+    """How loud each component is in each readout and sample: W[r, t, m] = sum_j readouts[m, r, j] time[m, j, t]."""
+
+    readouts: NDArray[np.complex64]  # (component, row, term)
+    time: NDArray[np.complex64]  # (component, term, sample)
+    terms: NDArray[np.int64]  # (component,) how many terms each has
+
+    def subset(self, which: NDArray) -> Course:
+        return Course(self.readouts[which], self.time[which], self.terms[which])
+
+    def of(self, rows: NDArray | slice) -> NDArray[np.complex64]:
+        """(row, component, sample)"""
+        return np.einsum("mrj,mjt->rmt", self.readouts[:, rows], self.time, optimize=True)
 
 
 @numba.njit(parallel=True, cache=True)
@@ -97,60 +90,110 @@ def _scatter(index, coil, values, out):
 
 
 @numba.njit(parallel=True, cache=True)
-def _gather_product(volume, at, courses, rows, out):
-    """out[rows[i], t] += sum_m courses[i, m, t] volume[m, at[i], t]."""
+def _spread(index, taps, coil, values, out):
+    for m in numba.prange(values.shape[0]):
+        for v in range(len(index)):
+            value = values[m, v] * coil[v]
+            at = index[v]
+            for i in range(WIDTH):
+                out[m, at + i] += taps[v, i] * value
+
+
+@numba.njit(parallel=True, cache=True)
+def _listen(lines, at, rows, readouts, time, terms, readout, channel, out, energy):
+    """out[readout[r], channel, t] += sum_m W[r, m, t] lines[m, at[r], t] for r in rows; energy[r, m] of each."""
+    n = time.shape[2]
     for i in numba.prange(len(rows)):
-        row = out[rows[i]]
-        for m in range(courses.shape[1]):
-            line, w = volume[m, at[i]], courses[i, m]
-            for t in range(line.shape[0]):
-                row[t] += w[t] * line[t]
-
-
-@dataclass(frozen=True, eq=False)
-class Course:
-    """How each component is weighed in each readout and sample: W[r, t, m] = sum_j readouts[r, j] time[j, m, t]."""
-
-    readouts: NDArray[np.complex64]  # (row, rank)
-    time: NDArray[np.complex64]  # (rank, component, sample)
-
-    def of(self, rows: NDArray | slice) -> NDArray[np.complex64]:
-        """(row, component, sample)"""
-        chosen = self.readouts[rows]
-        return (chosen @ self.time.reshape(len(self.time), -1)).reshape(len(chosen), *self.time.shape[1:])
+        r = rows[i]
+        weight = np.empty(n, np.complex64)
+        target = out[readout[r], channel]
+        for m in range(len(terms)):
+            for t in range(n):
+                weight[t] = readouts[m, r, 0] * time[m, 0, t]
+            for j in range(1, terms[m]):
+                for t in range(n):
+                    weight[t] += readouts[m, r, j] * time[m, j, t]
+            line = lines[m, at[i]]
+            total = np.float32(0)
+            for t in range(n):
+                value = weight[t] * line[t]
+                total += value.real * value.real + value.imag * value.imag
+                target[t] += value
+            energy[r, m] += total
 
 
 class Separable:
     """Spins on a lattice, straight readouts along one of its axes, phase encoding along the others."""
 
-    def __init__(self, place: Place, k: Float, center: Float | None, axes: tuple[int, int, int], lines: list[NDArray]):
+    def __init__(
+        self,
+        place: Place,
+        k: Float,
+        axes: tuple[int, int, int],
+        lines: list[NDArray],
+        drift: Drift | None,
+        offset: Float | None,
+    ):
         assert place.lattice is not None
-        self.lattice = place.lattice
+        self.place, self.lattice, self.axes = place, place.lattice, axes  # (readout, b, c) as lattice axes x=0 y=1 z=2
         affine, shape = self.lattice.affine, self.lattice.shape
-        sizes = (shape[2], shape[1], shape[0])
-        self.axes = axes  # (readout, b, c) as lattice axes x=0 y=1 z=2
+        self.sizes = (shape[2], shape[1], shape[0])
         kappa = k @ affine[:3, :3]
-        first = np.linalg.solve(affine[:3, :3], affine[:3, 3])  # the origin, in steps of the lattice
+        self.first = np.linalg.solve(affine[:3, :3], affine[:3, 3])  # the origin, in steps of the lattice
         a, b, c = axes
-        directions = affine[:3, :3].T / np.linalg.norm(affine[:3, :3], axis=0)[:, None]
+        quantum = PHASE_TOLERANCE / max(self.sizes)
+        self.b_values, self.b_index = levels(kappa[:, 0, b], quantum)
+        self.c_values, self.c_index = levels(kappa[:, 0, c], quantum)
+        self.lines = [(rows, kappa[rows[0], :, a]) for rows in lines]
+        self.n_samples = k.shape[1]
+        self.fineness, self.origin, self.n_a = 1, 0.0, self.sizes[a]
+        self.index, self.taps = None, None
+        if drift is not None and offset is not None and drift.shift.any():
+            self._between(kappa[:, :, a], offset * np.linalg.solve(affine[:3, :3], drift.shift)[a])
+        self.transforms: dict[tuple[int, int, int], Transform] = {}
 
-        def matrix(axis: int, turns: Float) -> NDArray[np.complex64]:
-            """(point, index): phase and box of one axis, with its part of the origin's phase."""
-            out = np.exp(-2j * np.pi * turns[:, None] * (first[axis] + np.arange(sizes[axis]))[None, :])
-            if place.edges is not None:
-                shift = 0.0 if center is None else float(center @ affine[:3, axis])
-                scale = place.edges[axis] @ directions[axis] / np.linalg.norm(affine[:3, axis])
-                out *= np.sinc((turns - shift) * scale)[:, None]
-            return out.astype(np.complex64)
+    def _between(self, kappa: Float, moved: Float) -> None:
+        """Spins that lie between the lattice's places along the readout: moved (n,) steps."""
+        if np.abs(moved).max() * max(1.0, np.abs(kappa).max()) < PHASE_TOLERANCE:
+            return
+        a, b, c = self.axes
+        _, ny, nx = self.lattice.shape
+        flat = self.lattice.index
+        where = (flat % nx, flat // nx % ny, flat // (ny * nx))
+        self.fineness = max(1, math.ceil(4 * np.abs(kappa).max() - 1e-6))
+        place = (where[a] + moved) * self.fineness
+        self.origin = math.floor(place.min()) - WIDTH / 2
+        place -= self.origin
+        start, taps = np.empty(len(place), np.int64), np.empty((len(place), WIDTH), np.float32)
+        spreading(place, start, taps)
+        self.n_a = int(start.max()) + WIDTH
+        self.index = ((where[c] * self.sizes[b]) + where[b]) * self.n_a + start
+        self.taps = taps
 
-        quantum = PHASE_TOLERANCE / max(sizes)
-        kb, kc = kappa[:, 0, b], kappa[:, 0, c]
-        self.b_values, self.b_index = _levels(kb, quantum)
-        self.c_values, self.c_index = _levels(kc, quantum)
-        self.along_b = Transform.of(matrix(b, self.b_values), self.b_values)
-        self.along_c = Transform.of(matrix(c, self.c_values), self.c_values)
-        self.patterns = [(rows, Transform.of(matrix(a, kappa[rows[0], :, a]), kappa[rows[0], :, a])) for rows in lines]
-        self.k, self.sizes = k, sizes
+    def _matrix(self, axis: int, turns: Float, order: int) -> NDArray[np.complex64]:
+        """(point, index): phase and box of one axis, with its part of the origin's phase."""
+        affine = self.lattice.affine
+        steps = np.arange(self.sizes[axis], dtype=float)
+        spread = self.taps is not None and axis == self.axes[0]
+        if spread:
+            steps = (np.arange(self.n_a) + self.origin) / self.fineness
+        out = np.exp(-2j * np.pi * turns[:, None] * (self.first[axis] + steps)[None, :])
+        if spread:
+            out /= spread_spectrum(turns / self.fineness)[:, None]
+        if self.place.edges is not None:
+            direction = affine[:3, axis] / np.linalg.norm(affine[:3, axis])
+            scale = self.place.edges[axis] @ direction / np.linalg.norm(affine[:3, axis])
+            out *= leftover(turns * scale, order)[:, None]
+        return out.astype(np.complex64)
+
+    def _transform(self, which: int, order: int, pattern: int = 0) -> Transform:
+        """which: 0 the readout, 1 and 2 the phase encodings."""
+        key = (which, order, pattern)
+        if key not in self.transforms:
+            turns = (self.lines[pattern][1], self.b_values, self.c_values)[which]
+            step = self.fineness if which == 0 else 1
+            self.transforms[key] = Transform.of(self._matrix(self.axes[which], turns, order), turns / step)
+        return self.transforms[key]
 
     @staticmethod
     def fits(place: Place, k: Float) -> tuple[tuple[int, int, int], list[NDArray]] | None:
@@ -168,11 +211,11 @@ class Separable:
         others = [axis for axis in range(3) if axis != along]
         if any(span[axis] > PHASE_TOLERANCE for axis in others):
             return None
-        lines = _patterns(kappa[:, :, along] * sizes[along])
+        lines = patterns(kappa[:, :, along] * sizes[along])
         if lines is None:
             return None
         b, c = others
-        n_b, n_c = (len(_levels(kappa[:, 0, axis], PHASE_TOLERANCE / sizes.max())[0]) for axis in (b, c))
+        n_b, n_c = (len(levels(kappa[:, 0, axis], PHASE_TOLERANCE / sizes.max())[0]) for axis in (b, c))
         if n_b * n_c > 8 * len(k) + 64:  # neither grid nor anything near one: radial stars, random points
             return None
         # c is contracted first: the axis that shrinks most
@@ -180,99 +223,60 @@ class Separable:
             b, c = c, b
         return (along, b, c), lines
 
-    def add(self, values, coil, course: Course, out) -> None:
-        """values (m, n) at the spins, coil (n,); adds into out (r, t)."""
-        shape = self.lattice.shape
-        image = np.zeros((len(values), math.prod(shape)), np.complex64)
-        _scatter(self.lattice.index, coil, values, image)
+    def _volume(self, values, coil) -> NDArray[np.complex64]:
+        """(component, c, b, a)"""
         a, b, c = self.axes
-        volume = np.ascontiguousarray(image.reshape(-1, *shape).transpose(0, 3 - c, 3 - b, 3 - a))
-        del image
-        m, _, n_b, n_a = volume.shape
-        n_c = len(self.c_values)
-        step = max(1, min(m, int(400e6 / (8 * n_c * (n_b * n_a + len(self.b_values) * (n_a + self.k.shape[1]))))))
-        for lo in range(0, m, step):  # a few components at a time
-            part = self.along_c.apply(volume[lo : lo + step], 1)
-            part = self.along_b.apply(part, 2)  # (m, c, b, a)
-            source = part.reshape(part.shape[0], -1, n_a)
-            some = Course(course.readouts, np.ascontiguousarray(course.time[:, lo : lo + step]))
-            for rows, along in self.patterns:
+        if self.taps is not None:
+            out = np.zeros((len(values), self.sizes[c] * self.sizes[b] * self.n_a), np.complex64)
+            _spread(self.index, self.taps, coil, values, out)
+            return out.reshape(-1, self.sizes[c], self.sizes[b], self.n_a)
+        image = np.zeros((len(values), math.prod(self.lattice.shape)), np.complex64)
+        _scatter(self.lattice.index, coil, values, image)
+        return np.ascontiguousarray(image.reshape(-1, *self.lattice.shape).transpose(0, 3 - c, 3 - b, 3 - a))
+
+    def add(self, values, order: Order, coil, course: Course, out, readout, channel) -> Float:
+        """values (m, n) at the spins, coil (n,); adds into out[readout, channel]. Returns each component's energy."""
+        a, b, c = self.axes
+        orders = (order[a], order[b], order[c])
+        energy = np.zeros((len(readout), len(values)), np.float32)
+        n_b, n_c = len(self.b_values), len(self.c_values)
+        largest = max(self.n_a * self.sizes[b] * max(self.sizes[c], n_c), n_b * n_c * (self.n_a + self.n_samples))
+        step = max(1, min(len(values), int(BLOCK_BYTES / (16 * largest))))
+        for lo in range(0, len(values), step):
+            some = slice(lo, lo + step)
+            part = self._transform(2, orders[2]).apply(self._volume(values[some], coil), 1)
+            part = self._transform(1, orders[1]).apply(part, 2)  # (m, c, b, a)
+            source = part.reshape(part.shape[0], -1, part.shape[3])
+            heard = energy[:, some]
+            for i, (rows, _) in enumerate(self.lines):
                 at = self.c_index[rows] * part.shape[2] + self.b_index[rows]
                 lines, back = np.unique(at, return_inverse=True)
-                wanted = np.ascontiguousarray(source[:, lines]) if len(lines) < 0.7 * source.shape[1] else source
+                wanted = np.ascontiguousarray(source[:, lines]) if len(lines) < 0.9 * source.shape[1] else source
                 if wanted is source:
                     back = at
-                encoded = along.apply(wanted, 2)
-                for first in range(0, len(rows), 512):
-                    here = rows[first : first + 512]
-                    _gather_product(encoded, back.reshape(-1)[first : first + 512], some.of(here), here, out)
-
-
-@dataclass(frozen=True, eq=False)
-class Transform:
-    """One axis: index to k. A fast Fourier transform where the k lie on a grid that fits, else a matrix product."""
-
-    matrix: NDArray[np.complex64]  # (k, index)
-    n: int = 0  # length of the transform; 0: use the matrix
-    bins: NDArray[np.intp] | None = None  # (k,)
-    before: NDArray[np.complex64] | None = None  # (index,) phase that brings the first k to bin 0
-    after: NDArray[np.complex64] | None = None  # (k,) boxes and the origin's phase
-
-    @staticmethod
-    def of(matrix: NDArray[np.complex64], turns: Float) -> Transform:
-        size = matrix.shape[1]
-        if len(turns) < 24 or size < 24:
-            return Transform(matrix)
-        base = turns.min()
-        away = np.sort(turns - base)
-        steps = np.diff(away)
-        step = steps[steps > 1e-9].min(initial=np.inf)
-        if not np.isfinite(step) or step <= 0:
-            return Transform(matrix)
-        n = round(1 / step)
-        if not size / 4 <= n <= 4 * size:
-            return Transform(matrix)
-        place = (turns - base) * n
-        if np.abs(place - np.round(place)).max() * size / n > 10 * PHASE_TOLERANCE:
-            return Transform(matrix)
-        before = np.exp(-2j * np.pi * base * np.arange(size))
-        bins = np.round(place).astype(np.intp)
-        return Transform(matrix, n, bins % n, before.astype(np.complex64), matrix[:, 0].copy())
-
-    def apply(self, array: NDArray[np.complex64], axis: int) -> NDArray[np.complex64]:
-        """The same array with this axis turned from index to k; the axis may be 1, 2 or last."""
-        last = axis == array.ndim - 1
-        if not self.n:
-            if last:
-                return np.matmul(array, self.matrix.T)
-            if axis == array.ndim - 2:
-                return np.matmul(self.matrix, array)
-            flat = array.reshape(array.shape[0], array.shape[1], -1)
-            return np.matmul(self.matrix, flat).reshape(array.shape[0], -1, *array.shape[2:])
-        assert self.before is not None and self.after is not None and self.bins is not None
-        along = (-1,) + (1,) * (array.ndim - 1 - axis)
-        turned = array * self.before.reshape(along)
-        size = array.shape[axis]
-        if size > self.n:  # the object is longer than the field of view: it folds
-            shape = list(turned.shape)
-            shape[axis] = -(-size // self.n) * self.n
-            padded = np.zeros(shape, np.complex64)
-            padded[(slice(None),) * axis + (slice(0, size),)] = turned
-            turned = padded.reshape(*shape[:axis], -1, self.n, *shape[axis + 1 :]).sum(axis=axis)
-        out = scipy.fft.fft(turned, self.n, axis=axis, workers=-1, overwrite_x=True)
-        if not np.array_equal(self.bins, np.arange(self.n)):
-            out = np.take(out, self.bins, axis=axis)
-        out *= self.after.reshape(along)
-        return out
+                encoded = self._transform(0, orders[0], i).apply(wanted, 2)
+                _listen(
+                    encoded,
+                    back.reshape(-1),
+                    rows,
+                    course.readouts[some],
+                    course.time[some],
+                    course.terms[some],
+                    readout,
+                    channel,
+                    out,
+                    heard,
+                )
+        return energy.sum(axis=0, dtype=float)
 
 
 class Nufft:
     """Any k-space: from a lattice to points, or from points to points."""
 
-    def __init__(self, place: Place, k: Float, center: Float | None):
+    def __init__(self, place: Place, k: Float):
         self.place, self.k = place, k
-        self.factor = np.broadcast_to(box_factor(k, place.edges, center), k.shape[:-1]).astype(np.float32)
         flat = k.reshape(-1, 3)
+        self.phase = np.ones(1, np.complex64)
         if place.lattice is not None:
             affine, shape = place.lattice.affine, place.lattice.shape
             kappa = flat @ affine[:3, :3]
@@ -284,18 +288,22 @@ class Nufft:
             # finufft sums index -n/2.. n/2-1 for the same middle; a rounded kappa changes nothing at integer indices
             self.flat_axes = [i for i in range(3) if np.ptp(kappa[:, i]) * max(shape[2 - i], 1) < 1e-5]
             self.kappa = kappa
-        else:
-            self.phase = np.ones(1, np.complex64)
 
-    def add(self, values, coil, course: Course, out) -> None:
+    def add(self, values, order: Order, coil, course: Course, out, readout, channel) -> Float:
         n_rows, n_samples = self.k.shape[:2]
+        factor = np.broadcast_to(box_factor(self.k, self.place.edges, order), (n_rows, n_samples)).astype(np.float32)
+        energy = np.zeros(len(values))
         for m in range(len(values)):
             if self.place.lattice is not None:
                 result = self._from_lattice(values[m], coil)
             else:
                 result = self._from_points(values[m] * coil)
-            result = (result * self.phase).reshape(n_rows, n_samples) * self.factor
-            out += result * (course.readouts @ course.time[:, m])
+            result = (result * self.phase).reshape(n_rows, n_samples) * factor
+            result *= course.readouts[m] @ course.time[m]
+            energy[m] = float(np.vdot(result, result).real)
+            for row in range(n_rows):
+                out[readout[row], channel, :n_samples] += result[row]
+        return energy
 
     def _from_lattice(self, values, coil) -> NDArray[np.complex64]:
         lattice = self.place.lattice
@@ -336,65 +344,43 @@ class Nufft:
 class Direct:
     """The sum itself."""
 
-    def __init__(self, place: Place, k: Float, center: Float | None):
+    def __init__(self, place: Place, k: Float):
         self.place, self.k = place, k
-        self.factor = np.broadcast_to(box_factor(k, place.edges, center), k.shape[:-1])
 
-    def add(self, values, coil, course: Course, out) -> None:
+    def add(self, values, order: Order, coil, course: Course, out, readout, channel) -> Float:
         strength = (values * coil).T.astype(np.complex128)
-        step = max(1, int(2e7 / max(len(strength) * self.k.shape[1], 1)))
+        energy = np.zeros(len(values))
+        n_samples = self.k.shape[1]
+        step = max(1, int(2e7 / max(len(strength) * n_samples, 1)))
         for lo in range(0, len(self.k), step):
             k = self.k[lo : lo + step]
             turns = k.reshape(-1, 3) @ self.place.position.T
             encoded = np.exp(-2j * np.pi * turns) @ strength  # (point, m)
-            encoded = encoded.reshape(len(k), k.shape[1], -1)
-            w = course.of(slice(lo, lo + step))
-            out[lo : lo + step] += np.einsum("rtm,rmt->rt", encoded, w) * self.factor[lo : lo + step]
+            encoded = encoded.reshape(len(k), n_samples, -1).transpose(0, 2, 1) * course.of(slice(lo, lo + step))
+            encoded *= np.asarray(box_factor(k, self.place.edges, order)).reshape(
+                -1, 1, n_samples if encoded.size and self.place.edges is not None else 1
+            )
+            energy += (np.abs(encoded) ** 2).sum(axis=(0, 2))
+            for row, signal in enumerate(encoded.sum(axis=1)):
+                out[readout[lo + row], channel, :n_samples] += signal
+        return energy
 
 
-def encoder(place: Place, k: Float, center: Float | None = None) -> Separable | Nufft | Direct:
-    """k: 1/m, (readout, sample, 3). `center` (3,): where in k the boxes' own dephasing is already in the values."""
+def encoder(place: Place, k: Float, time: Float, offset: Float) -> tuple[Separable | Nufft | Direct, Drift]:
+    """k: 1/m, (row, sample, 3) and time: s, (sample,) since the pulse; offset: Hz, (n,) of the spins.
+
+    Returns the way to sum, and the drift that it takes care of.
+    """
+    drift = Drift.of(k, time, float(np.abs(offset).max(initial=0.0)))
     fit = Separable.fits(place, k)
     if fit is not None:
-        return Separable(place, k, center, *fit)
-    if len(place.position) * k.shape[0] * k.shape[1] <= DIRECT_LIMIT:
-        return Direct(place, k, center)
-    return Nufft(place, k, center)
-
-
-def audition(place: Place, k: Float, center: Float | None, values, course: Course, rng: np.random.Generator) -> float:
-    """Mean |signal|^2 of one uniform coil over a few random readouts and samples, by the sum itself."""
-    n = int(np.clip(2e8 / max(values.size, 1), 24, 128))
-    rows, samples = rng.integers(k.shape[0], size=n), rng.integers(k.shape[1], size=n)
-    at = k[rows, samples]
-    mix = np.einsum("pj,jmp->pm", course.readouts[rows], course.time[:, :, samples])
-    signal = np.zeros(n, complex)
-    step = max(1, int(4e6 / n))
-    for lo in range(0, values.shape[1], step):
-        turns = at @ place.position[lo : lo + step].T
-        signal += np.einsum("pv,pv->p", mix @ values[:, lo : lo + step], np.exp(-2j * np.pi * turns))
-    return float(np.mean(np.abs(signal * box_factor(at, place.edges, center)) ** 2))
-
-
-def _levels(values: Float, quantum: float) -> tuple[Float, NDArray[np.intp]]:
-    """Distinct values up to `quantum`, and which each one is."""
-    order = np.argsort(values, kind="stable")
-    jump = np.concatenate(([True], np.diff(values[order]) > quantum))
-    group = np.cumsum(jump) - 1
-    index = np.empty(len(values), np.intp)
-    index[order] = group
-    sums = np.bincount(group, values[order])
-    return sums / np.bincount(group), index
-
-
-def _patterns(lines: Float) -> list[NDArray] | None:
-    """Rows that share one course along the readout; None where there are many different ones."""
-    remaining = np.arange(len(lines))
-    found = []
-    while len(remaining):
-        same = np.abs(lines[remaining] - lines[remaining[0]]).max(axis=1) < PHASE_TOLERANCE
-        found.append(remaining[same])
-        remaining = remaining[~same]
-        if len(found) > 16:
-            return None
-    return found
+        assert place.lattice is not None
+        steps = np.linalg.solve(place.lattice.affine[:3, :3], drift.shift) * np.abs(offset).max()
+        across = [abs(steps[axis]) for axis in fit[0][1:]]
+        if max(across) * np.abs(k @ place.lattice.affine[:3, :3]).max() > PHASE_TOLERANCE:
+            drift = Drift.none(time)
+        return Separable(place, k, *fit, drift, offset), drift
+    if place.lattice is None or len(place.position) * k.shape[0] * k.shape[1] <= DIRECT_LIMIT:
+        moved = Place(place.position + offset[:, None] * drift.shift, place.edges, None)
+        return (Direct if len(place.position) * k.shape[0] * k.shape[1] <= DIRECT_LIMIT else Nufft)(moved, k), drift
+    return Nufft(place, k), Drift.none(time)

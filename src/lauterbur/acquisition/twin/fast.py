@@ -20,16 +20,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lauterbur.acquisition.twin.basis import basis_of
+from lauterbur.acquisition.twin.basis import Columns, Components, columns_of, components_of
+from lauterbur.acquisition.twin.boxes import inside_of
 from lauterbur.acquisition.twin.cast import Cast, ExactAtoms, Parameters, cast, joined, maps_of
-from lauterbur.acquisition.twin.compile import timeline
-from lauterbur.acquisition.twin.encode import audition, encoder
+from lauterbur.acquisition.twin.collective import together
+from lauterbur.acquisition.twin.compile import Timeline, timeline
+from lauterbur.acquisition.twin.encode import Drift, encoder
 from lauterbur.acquisition.twin.graph import Graph, build, play, prune
-from lauterbur.acquisition.twin.groups import Records, Spectrum, group_rows, reachable
+from lauterbur.acquisition.twin.groups import group_rows
+from lauterbur.acquisition.twin.heard import Records, Spectrum, reachable
 from lauterbur.acquisition.twin.nodes import choose_atoms
 from lauterbur.acquisition.twin.passes import Pass, plan_passes, selected_axis
-from lauterbur.acquisition.twin.quadrature import quadrature_of
 from lauterbur.acquisition.twin.spins import Spins
+from lauterbur.acquisition.twin.values import Voices
 from lauterbur.acquisition.twin.witness import Witness
 from lauterbur.errors import ResourceError
 from lauterbur.program import Program
@@ -37,7 +40,6 @@ from lauterbur.program import Program
 Progress = Callable[[float, str], None]
 
 RECORD_BYTES = 400e6  # amplitudes held at once
-MAX_SAMPLE = 2048
 
 
 @dataclass(frozen=True)
@@ -49,10 +51,11 @@ class Accuracy:
     nodes: float = 5e-4  # interpolation between atoms, per parameter
     rank: float = 5e-4  # of the readouts' and the time courses' bases
     sample: int = 192  # spins played exactly to choose all that
+    one_noise: bool = False  # coils share one noise level: what may be left out is judged against all of them together
 
 
 # Of a whole subject: looser, so that a 1 mm head takes minutes. How much that costs beside thermal noise is not measured.
-IMAGING = Accuracy(states=1e-3, heard=2e-2, nodes=2e-3, rank=3e-3)
+IMAGING = Accuracy(states=1e-3, heard=5e-3, nodes=2e-3, rank=3e-3, one_noise=True)
 
 
 def play_fast(
@@ -130,6 +133,21 @@ def _sample(players: Cast, chosen, size, shifts, along, n_sample, rng) -> tuple[
     return chosen[spin], joined(parts)
 
 
+@dataclass(frozen=True, eq=False)
+class Script:
+    """What every actor plays: the states that matter, and which of their amplitudes to keep."""
+
+    line: Timeline
+    graph: Graph
+    records: Records
+
+    def play(self, p: Parameters) -> NDArray[np.complex64]:
+        """(record, actor)"""
+        maps = maps_of(self.line.shapes, p)
+        r = self.records
+        return play(self.graph, self.line, maps, p["t1"], p["t2"], p["diffusion"], r.state, r.slot, r.first)
+
+
 def _play_pass(part: Pass, players: Cast, axis, receive, accuracy, rng, out, report, witness, tell) -> None:
     line = part.timeline
     chosen = np.arange(len(players.u))
@@ -137,147 +155,165 @@ def _play_pass(part: Pass, players: Cast, axis, receive, accuracy, rng, out, rep
         chosen = np.flatnonzero((players.u >= part.reach[0]) & (players.u <= part.reach[1]))
     if not len(chosen) or not len(part.readouts) or not len(line.time):
         return
-    along = np.zeros(3) if axis is None else axis
-    quadrature = quadrature_of(players.place.edges, axis, line.shapes)
-    shifts = quadrature.shifts
-    tell(0.0, "phase graph")
-
     size = np.abs(players.weight[chosen])
     if not size.sum() > 0:
         return
-    n_sample = accuracy.sample
-    while True:
-        who, sampled = _sample(players, chosen, size, shifts, along, n_sample, rng)
-        graph, records = _graph(part, players, chosen, sampled, accuracy, witness)
-        exact = play(
-            graph,
-            line,
-            maps_of(line.shapes, sampled),
-            sampled["t1"],
-            sampled["t2"],
-            sampled["diffusion"],
-            records.state,
-            records.slot,
-            records.first,
-        )
-        groups = group_rows(part, records, line, along)
-        bases = [basis_of(g, exact, sampled, players, who) for g in groups]
-        total = math.sqrt(sum(b.energy for g, b in zip(groups, bases, strict=True) if not g.is_silent)) or 1.0
-        allowed = accuracy.rank * total / math.sqrt(max(1, sum(not g.is_silent for g in groups)))
-        short = [(g, b.truncate(allowed)) for g, b in zip(groups, bases, strict=True)]
-        live = [(g, b, b.joint(allowed)) for g, b in short if b.rank]
-        live = [(g, b, joint) for g, b, joint in live if joint.n_components]
-        largest = max((joint.n_components for _, _, joint in live), default=0)
-        if len(who) < n_sample or n_sample >= MAX_SAMPLE or 4 * largest <= n_sample:
-            break
-        n_sample = min(MAX_SAMPLE, 5 * largest)  # a basis is only as general as the sample it was found on
-
-    report["states"] = max(report["states"], int(np.diff(graph.first).max()))
+    along = np.zeros(3) if axis is None else axis
+    inside = inside_of(players.place.edges, axis, line.shapes)
+    tell(0.0, "phase graph")
+    who, sampled = _sample(players, chosen, size, inside.shifts, along, accuracy.sample, rng)
+    script = _script(part, players, chosen, sampled, accuracy, witness)
+    columns = _columns(script, sampled, players, who, accuracy.rank, rng)
+    report["states"] = max(report["states"], int(np.diff(script.graph.first).max()))
     tell(0.05, "choosing atoms")
-    atoms = choose_atoms(part, graph, records, players, chosen, shifts, axis, accuracy.nodes, rng)
-    report["atoms"] += len(atoms.parameters["t1"])
-    tables = [np.zeros((len(atoms.parameters["t1"]), b.rank * g.n_columns), np.complex64) for g, b, _ in live]
-
+    atoms = choose_atoms(part, script.graph, script.records, players, chosen, inside.shifts, axis, accuracy.nodes, rng)
     n_atoms = len(atoms.parameters["t1"])
-    step = max(64, int(RECORD_BYTES / (8 * max(len(records.state), 1))) // 64 * 64)
-    for lo in range(0, n_atoms, step):
-        tell(0.1 + 0.3 * lo / n_atoms, "phase graph for the atoms")
-        p = {
-            name: (v[:, lo : lo + step] if name == "field" else v[lo : lo + step])
-            for name, v in atoms.parameters.items()
-        }
-        amplitude = play(
-            graph,
-            line,
-            maps_of(line.shapes, p),
-            p["t1"],
-            p["t2"],
-            p["diffusion"],
-            records.state,
-            records.slot,
-            records.first,
-        )
-        for (g, b, _), table in zip(live, tables, strict=True):
-            table[lo : lo + step] = g.project(amplitude, b.readouts)
-    del amplitude
-
+    tables = _tables(script, columns, atoms, lambda done: tell(0.1 + 0.3 * done, "phase graph for the atoms"))
+    notes: dict = {
+        "readouts": len(part.readouts),
+        "spins": len(chosen),
+        "atoms": n_atoms,
+        "exact": isinstance(atoms, ExactAtoms),
+        "states": int(np.diff(script.graph.first).max()),
+        "records": len(script.records.state),
+        "places": len(inside.shifts),
+        "groups": [],
+    }
+    report["atoms"] += n_atoms
+    report["passes"].append(notes)
     place = players.place.subset(chosen)
-    report["passes"].append(
-        {
-            "readouts": len(part.readouts),
-            "spins": len(chosen),
-            "atoms": n_atoms,
-            "exact": isinstance(atoms, ExactAtoms),
-            "groups": len(live),
-            "states": int(np.diff(graph.first).max()),
-            "records": len(records.state),
-            "places": len(shifts),
-            "components": [],
-        }
-    )
-    n_rx = 1 if receive is None else receive.shape[0]
-    ones = np.ones(len(chosen), np.complex64)
-    main_energy = 0.0  # of what has been heard so far: side groups must matter beside it
-    # the states nearest to k = 0 first: they carry the image
-    ranked = sorted(
-        zip(live, tables, strict=True),
-        key=lambda item: float(np.median(np.linalg.norm(item[0][0].middle_k(line), axis=1))),
-    )
-    for i, ((g, b, joint), table) in enumerate(ranked):
-        tell(0.4 + 0.6 * i / len(live), "spins")
-        k = line.k_since_pulse(g.readout, g.n_samples) + g.k_offset[:, None, :]
-        center = None if players.place.edges is None or len(shifts) == 1 else _center(k, along)
-        if g.is_silent:
-            if witness is not None:
-                local, here = witness.within(chosen)
-                values = _spin_values(g, b, joint, table, atoms, players, chosen, local, quadrature, along, center)
-                witness.listen(g, joint, k, center, players, here, values)
+    offset = players.spins.off_resonance[chosen]
+    loud = math.sqrt(sum(c.energy for c in columns if not c.group.is_silent)) or 1.0
+    allowed = accuracy.rank * loud / math.sqrt(max(1, sum(not c.group.is_silent for c in columns)))
+    for i, (column, table) in enumerate(zip(columns, tables, strict=True)):
+        tell(0.4 + 0.6 * i / len(columns), "spins")
+        group = column.group
+        if group.is_silent:
+            encode, drift = None, Drift.none(group.time)
+        else:
+            encode, drift = encoder(place, column.k, group.time, offset)
+        found = components_of(column, drift, table, atoms, players, chosen, inside, along, allowed, rng)
+        if found is None:
             continue
-        everyone = np.arange(len(chosen))
-        values = _spin_values(g, b, joint, table, atoms, players, chosen, everyone, quadrature, along, center)
+
+        def values(which: NDArray, voices: Voices = found.voices, table=table) -> NDArray[np.complex64]:
+            return voices.values(table, atoms, players, chosen, which, inside, along)
+
         if witness is not None:
             local, here = witness.within(chosen)
-            witness.listen(g, joint, k, center, players, here, values[:, local])
-        if main_energy and place.edges is not None:
-            energy = len(g.readout) * g.n_samples * audition(place, k, center, values, joint.course, rng)
-            if energy < (accuracy.heard / 2) ** 2 * main_energy:
-                if witness is not None:
-                    witness.left_out.append(energy / main_energy)
-                continue
-        encode = encoder(place, k, center)
-        report["passes"][-1]["components"].append(joint.n_components)
-        report["passes"][-1].setdefault("encoders", []).append(type(encode).__name__)
-        report["components"] += joint.n_components
-        target = np.zeros((len(g.readout), g.n_samples), np.complex64)
-        for coil in range(n_rx):
-            tell(0.4 + 0.6 * (i + coil / n_rx) / len(live), "encoding")
-            sensitivity = ones if receive is None else np.ascontiguousarray(_coil(receive, coil, chosen), np.complex64)
-            target[:] = 0
-            encode.add(values, sensitivity, joint.course, target)
-            if coil == 0:
-                main_energy += float(np.vdot(target, target).real) / max(
-                    float(np.mean(np.abs(sensitivity) ** 2)), 1e-300
-                )
-            if g.is_one_row_each:
-                out[g.readout, coil, : g.n_samples] += target
-            else:
-                for row, readout in enumerate(g.readout):
-                    out[readout, coil, : g.n_samples] += target[row]
+            witness.listen(found, column.k, drift, players, here, values(local))
+        if encode is None:
+            continue
+        expected = found.energy * together(found, column.k, place, size, values, rng)
+        wanted = _loudest(expected, allowed / math.sqrt(float(expected.sum())))
+        if witness is not None:
+            witness.left_out.append(float(expected[~wanted].sum() / loud**2))
+        found = found.subset(wanted)
+        report["components"] += found.n_components
+        heard = _encode(
+            encode,
+            found,
+            values(np.arange(len(chosen)), found.voices),
+            chosen,
+            receive,
+            accuracy,
+            out,
+            lambda done, i=i: tell(0.4 + 0.6 * (i + done) / len(columns), "encoding"),
+        )
+        notes["groups"].append(
+            {
+                "rows": len(group.readout),
+                "columns": group.n_columns,
+                "orders": len(found.voices.orders),
+                "components": found.n_components,
+                "transforms": heard,
+                "encoder": type(encode).__name__,
+            }
+        )
 
 
-def _coil(receive, coil: int, chosen: NDArray) -> NDArray:
+def _columns(
+    script: Script, sampled: Parameters, players: Cast, who: NDArray, rank: float, rng: np.random.Generator
+) -> list[Columns]:
+    """The groups of readouts, those nearest to k = 0 first: they carry the image."""
+    exact = script.play(sampled)
+    groups = group_rows(script.records, script.line)
+    found = [columns_of(g, g.k(script.line), exact, sampled, players, who, rng) for g in groups]
+    total = math.sqrt(sum(c.energy for c in found if not c.group.is_silent)) or 1.0
+    allowed = rank * total / math.sqrt(max(1, sum(not g.is_silent for g in groups)))
+    short = [c.truncate(0.5 * allowed) for c in found]
+    return [c for c in short if len(c.column)]
+
+
+def _tables(script: Script, columns: list[Columns], atoms, tell) -> list[NDArray[np.complex64]]:
+    """Per group (atom, feature): the atoms' amplitudes in the columns' bases."""
+    everyone = atoms.parameters
+    n_atoms = len(everyone["t1"])
+    tables = [np.zeros((n_atoms, len(c.column)), np.complex64) for c in columns]
+    step = max(64, int(RECORD_BYTES / (8 * max(len(script.records.state), 1))) // 64 * 64)
+    for lo in range(0, n_atoms, step):
+        tell(lo / n_atoms)
+        some = slice(lo, lo + step)
+        amplitude = script.play({name: (v[:, some] if name == "field" else v[some]) for name, v in everyone.items()})
+        for column, table in zip(columns, tables, strict=True):
+            table[some] = column.group.project(amplitude, column.bases)
+    return tables
+
+
+def _encode(encode, found: Components, values, chosen, receive, accuracy: Accuracy, out, tell) -> int:
+    """All components through the first coil, which shows how much each brings; through the others, those that matter.
+
+    Returns how many transforms that took.
+    """
+    orders = found.orders()
+    readout = found.voices.group.readout
+
+    def add(which: NDArray[np.bool_], coil: int, sensitivity: NDArray[np.complex64]) -> NDArray[np.float64]:
+        energy = np.zeros(len(which))
+        for order, some in orders:
+            rows = np.flatnonzero(which[some]) + some.start
+            if len(rows):
+                mine = values[some] if len(rows) == some.stop - some.start else values[rows]
+                energy[rows] = encode.add(mine, order, sensitivity, found.course.subset(rows), out, readout, coil)
+        return energy
+
+    n_rx = 1 if receive is None else receive.shape[0]
+    every = np.ones(len(values), bool)
+    if receive is None:
+        add(every, 0, np.ones(len(chosen), np.complex64))
+        return len(values)
+    first = _coil(receive, 0, chosen)
+    energy = add(every, 0, first)
+    some = slice(None, None, max(1, len(chosen) // 30_000))
+    power = np.abs(values[:, some]) ** 2
+    share = np.array([power @ np.abs(_coil(receive, coil, chosen)[some]) ** 2 for coil in range(1, n_rx)])
+    expected = (energy / np.maximum(power @ np.abs(first[some]) ** 2, 1e-300))[None, :] * share
+    if accuracy.one_noise:
+        wanted = _loudest(expected.ravel(), accuracy.heard, energy.sum()).reshape(expected.shape)
+    else:
+        wanted = np.array([_loudest(one, accuracy.heard) for one in expected])
+    for coil in range(1, n_rx):
+        tell(coil / n_rx)
+        add(wanted[coil - 1], coil, _coil(receive, coil, chosen))
+    return len(values) + int(wanted.sum())
+
+
+def _loudest(energy: NDArray[np.float64], heard: float, beside: float = 0.0) -> NDArray[np.bool_]:
+    """All but the least, which together bring less than `heard` of the norm (with `beside` that is heard anyway)."""
+    order = np.argsort(energy)
+    wanted = np.ones(len(energy), bool)
+    wanted[order[np.cumsum(energy[order]) <= heard**2 * (energy.sum() + beside)]] = False
+    return wanted
+
+
+def _coil(receive, coil: int, chosen: NDArray) -> NDArray[np.complex64]:
     values = receive[coil]
-    return values if len(chosen) == len(values) else values[chosen]
+    return np.ascontiguousarray(values if len(chosen) == len(values) else values[chosen], np.complex64)
 
 
-def _center(k: NDArray, along: NDArray) -> NDArray:
-    """The part of the mean k along the selected axis, which the places inside a box dephase by themselves."""
-    return along * float(np.mean(k[:, k.shape[1] // 2] @ along))
-
-
-def _graph(
+def _script(
     part: Pass, players: Cast, chosen: NDArray, sampled: Parameters, accuracy: Accuracy, witness: Witness | None
-) -> tuple[Graph, Records]:
+) -> Script:
     line = part.timeline
     n = len(sampled["t1"])
     picks = {
@@ -320,29 +356,4 @@ def _graph(
     graph, renumber = prune(
         graph, line, maps, actors["t1"], actors["t2"], found.wanted(graph), accuracy.states * typical
     )
-    return graph, found.records(graph, renumber, floor)
-
-
-def _spin_values(g, b, joint, table, atoms, players, chosen, which, quadrature, along, center) -> NDArray[np.complex64]:
-    """(component, spin) complex64, of the spins chosen[which]."""
-    out = np.empty((joint.n_components, len(which)), np.complex64)
-    s = players.spins
-    shares = quadrature.shares(center)
-    for lo in range(0, len(which), 65536):
-        rows = slice(lo, lo + 65536)
-        who = chosen[which[rows]]
-        t2_prime = s.t2_prime[who]
-        gradient = None if s.off_resonance_gradient is None else s.off_resonance_gradient[who]
-        phase = g.phase(s.off_resonance[who], t2_prime, gradient, players.place.edges).astype(np.complex64)
-        x = np.zeros((len(who), b.rank), np.complex64)
-        for q, shift in enumerate(quadrature.shifts):
-            p = players.parameters(who, shift, along)
-            value = atoms.values(table, p, q, which[rows]).reshape(len(who), b.rank, g.n_columns)
-            part = value[:, :, 0] * phase[:, :1] if g.n_columns == 1 else np.einsum("vjq,vq->vj", value, phase)
-            x += part * np.complex64(shares[q])
-        e = g.course(joint.nodes, s.off_resonance[who], s.t2[who], t2_prime).astype(np.complex64)
-        z = np.zeros((len(who), joint.n_components), np.complex64)
-        for j in range(b.rank):
-            z += x[:, j, None] * (e @ joint.mixing[j])
-        out[:, rows] = (z * players.weight[who].astype(np.complex64)[:, None]).T
-    return out
+    return Script(line, graph, found.records(graph, renumber, floor))

@@ -1,349 +1,121 @@
-"""Which states are heard in which readouts, and the readouts that can be encoded together.
+"""Readouts that are encoded together: one basis, one set of transforms.
 
-A row is one readout heard through states of one k-vector; the columns of a row are those states' dephasing times.
-Rows whose windows lie alike after their pulse, and whose columns meet, form a group: one basis, one set of transforms.
+A row is one readout. Its reference is the loudest state it hears; the other states are columns, told apart by their
+dephasing time and by how far in k they are from the reference. States whose distance from it changes from readout to
+readout (phase encoding that is not rewound) have a group of their own, in which they are the reference.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from dataclasses import dataclass
 
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
-from scipy.ndimage import maximum_filter
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from lauterbur.acquisition.twin.compile import Timeline
-from lauterbur.acquisition.twin.encode import Place, box_factor
-from lauterbur.acquisition.twin.graph import K_GRID, Graph
-from lauterbur.acquisition.twin.passes import Pass
+from lauterbur.acquisition.twin.graph import K_GRID
+from lauterbur.acquisition.twin.heard import Records
 
 Float = NDArray[np.float64]
-MANY = 512  # k-vectors; beyond that each is judged by its distance from k = 0 alone
-
-
-@dataclass(frozen=True, eq=False)
-class Found:
-    """(pair,) a state heard in a readout."""
-
-    readout: NDArray[np.intp]
-    pulse: NDArray[np.intp]
-    state: NDArray[np.intp]  # into the graph's states
-    slot: NDArray[np.intp]  # 0: F(k, tau); 1: F(-k, -tau)
-    estimate: Float  # its largest amplitude, with what all the boxes together leave of it
-    alone: Float  # and with what one box leaves of it
-
-    @property
-    def typical_amplitude(self) -> float:
-        if not len(self.estimate):
-            return 1.0
-        loudest = np.zeros(int(self.readout.max()) + 1)
-        np.maximum.at(loudest, self.readout, self.estimate)
-        heard = loudest[loudest > 0]
-        return float(np.sqrt(np.mean(heard**2))) if len(heard) else 1.0
-
-    def above(self, floor: float, witnessed: NDArray[np.intp]) -> Found:
-        """Those that matter to all spins together; in witnessed readouts, those that matter to any spin alone."""
-        keep = (self.estimate > floor) | ((self.alone > floor) & np.isin(self.readout, witnessed))
-        return Found(
-            *(getattr(self, name)[keep] for name in ("readout", "pulse", "state", "slot", "estimate", "alone"))
-        )
-
-    def wanted(self, graph: Graph) -> NDArray[np.bool_]:
-        out = np.zeros(graph.source.shape, bool)
-        out[self.state, self.slot] = True
-        return out
-
-    def records(self, graph: Graph, renumber: NDArray[np.int64], floor: float) -> Records:
-        """Which amplitudes to keep, in the pruned graph."""
-        state = renumber[self.state]
-        alive = state >= 0
-        code, back = np.unique(state[alive] * 2 + self.slot[alive], return_inverse=True)
-        state, slot = code // 2, (code % 2).astype(np.int64)
-        pulse = np.searchsorted(graph.first, state, side="right") - 1
-        sign = np.where(slot == 0, 1.0, -1.0)
-        return Records(
-            state - graph.first[pulse],
-            slot,
-            np.searchsorted(pulse, np.arange(len(graph.first))),
-            pulse,
-            sign * graph.tau[state],
-            sign[:, None] * graph.k[state],
-            self.readout[alive],
-            back.reshape(-1),
-            self.estimate[alive] <= floor,
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class Records:
-    state: NDArray[np.int64]  # (record,) state within its pulse
-    slot: NDArray[np.int64]
-    first: NDArray[np.int64]  # (pulse + 1,)
-    pulse: NDArray[np.int64]  # (record,)
-    tau: Float  # s, (record,) signed: what the state has dephased at its pulse
-    k: Float  # 1/m, (record, 3) signed
-    readout: NDArray[np.intp]  # (pair,) readouts that hear ...
-    record: NDArray[np.intp]  # (pair,) ... these records
-    is_silent: NDArray[np.bool_]  # (pair,) kept for the witness alone
-
-    def beginning(self, line: Timeline, graph: Graph, n: int) -> tuple[Timeline, Graph, Records]:
-        """The first n pulses of everything."""
-        if n >= len(line.time):
-            return line, graph, self
-        end, last = graph.first[n], self.first[n]
-        line = replace(
-            line,
-            shape=line.shape[:n],
-            phase=line.phase[:n],
-            time=line.time[:n],
-            k=line.k[:n],
-            diffusion=line.diffusion[:n],
-        )
-        graph = Graph(
-            graph.first[: n + 1],
-            graph.source[:end],
-            graph.k[:end],
-            graph.tau[:end],
-            graph.amplitude[:end],
-            graph.b_value[:end],
-            graph.dropped,
-        )
-        cut = Records(
-            self.state[:last],
-            self.slot[:last],
-            self.first[: n + 1],
-            self.pulse[:last],
-            self.tau[:last],
-            self.k[:last],
-            self.readout[:0],
-            self.record[:0],
-            self.is_silent[:0],
-        )
-        return line, graph, cut
-
-
-@dataclass(frozen=True, eq=False)
-class Spectrum:
-    """The power spectrum of the spins on their lattice, periodic in k: where in k-space a state can still be heard."""
-
-    power: NDArray[np.float32]  # (z, y, x) cycles per voxel, FFT order
-    place: Place
-
-    @staticmethod
-    def of(place: Place, strength: Float) -> Spectrum | None:
-        lattice = place.lattice
-        if lattice is None or place.edges is None:
-            return None
-        image = np.bincount(lattice.index, strength, minlength=math.prod(lattice.shape)).astype(np.float32)
-        # few planes have few bins, between which a sharp edge's side lobes would hide: look more finely, and at the peaks
-        fine = [n if n >= 64 else max(16, 4 * n) for n in lattice.shape]
-        power = np.abs(scipy.fft.fftn(image.reshape(lattice.shape), fine, workers=2)) ** 2
-        width = [1 if n >= 64 else 5 for n in lattice.shape]
-        return Spectrum(maximum_filter(power, width, mode="wrap") if max(width) > 1 else power, place)
-
-    def energy(self, k: Float) -> Float:
-        """(...,) of k (..., 3)."""
-        assert self.place.lattice is not None
-        kappa = k @ self.place.lattice.affine[:3, :3]
-        shape = self.power.shape
-        at = [np.round(kappa[..., axis] * shape[2 - axis]).astype(np.int64) % shape[2 - axis] for axis in range(3)]
-        return self.power[at[2], at[1], at[0]] * box_factor(k, self.place.edges) ** 2
-
-    def share(self, part: Pass, readout: NDArray, k: Float, envelope: Float) -> Float:
-        """(pair,) r.m.s. signal of a state at k against one at k = 0, over a few of its readouts and samples."""
-        code = np.round(k / K_GRID).astype(np.int64)
-        vectors, which = np.unique(code, axis=0, return_inverse=True)
-        if len(vectors) > MANY:
-            return envelope
-        rng = np.random.default_rng(0)
-        line, which = part.timeline, which.reshape(-1)
-        order = np.argsort(which, kind="stable")
-        edges = np.searchsorted(which[order], np.arange(len(vectors) + 1))
-
-        def loudness(rows: NDArray, offset: Float) -> float:
-            total = []
-            for r in rows:
-                window = line.windows[line.window[r]]
-                some = window[rng.integers(len(window), size=24)]
-                total.append(self.energy(line.base[r] - line.k[line.pulse[r]] + some + offset).mean())
-            return float(np.mean(total))
-
-        # what a heard readout brings: the loudest k-vector sets the scale
-        found = np.array([loudness(readout[rng.choice(order[lo:hi], 48)], k[order[lo]]) for lo, hi in pairwise(edges)])
-        return np.sqrt(found / found.max())[which] if found.max() > 0 else envelope
-
-
-def reachable(part: Pass, graph: Graph, place: Place, spectrum: Spectrum | None, floor: float) -> Found:
-    """Every state loud enough in every readout. Boxes silence states far from k = 0; points never do.
-
-    How much is left of a state at k is what the spins' own spectrum, times the boxes' sinc, has around k; where that
-    is not known, the sinc's envelope at the nearest sample.
-    """
-    edges = place.edges
-    line = part.timeline
-    readouts = part.readouts[line.pulse[part.readouts] >= 0]
-    pulse = line.pulse[readouts].astype(np.intp)
-    count = np.diff(graph.first)[pulse]
-    owner = np.repeat(np.arange(len(readouts)), count)
-    within = np.arange(len(owner)) - np.repeat(np.cumsum(count) - count, count)
-    state = graph.first[pulse][owner] + within
-    out = []
-    if edges is not None:
-        low = np.array([(w @ edges.T).min(axis=0) for w in line.windows])
-        high = np.array([(w @ edges.T).max(axis=0) for w in line.windows])
-        base = (line.base[readouts] - line.k[pulse]) @ edges.T
-        low, high = base + low[line.window[readouts]], base + high[line.window[readouts]]
-    for slot, sign in ((0, 1.0), (1, -1.0)):
-        estimate = graph.amplitude[state, slot].astype(float)
-        alone = estimate
-        if edges is not None:
-            away = sign * (graph.k[state] @ edges.T)
-            distance = np.maximum(np.maximum(low[owner] + away, -(high[owner] + away)), 0)
-            with np.errstate(divide="ignore"):
-                left = np.prod(np.minimum(1, 1 / (math.pi * distance)), axis=1)
-            alone = estimate * left
-            if spectrum is not None:
-                left = np.minimum(left, spectrum.share(part, readouts[owner], sign * graph.k[state], left))
-            estimate *= left
-        if slot == 1:
-            estimate, alone = (
-                np.where(within == 0, 0, estimate),
-                np.where(within == 0, 0, alone),
-            )  # its own mirror image
-        keep = alone > floor
-        out.append(
-            (
-                readouts[owner[keep]],
-                pulse[owner[keep]],
-                state[keep],
-                np.full(keep.sum(), slot),
-                estimate[keep],
-                alone[keep],
-            )
-        )
-    return Found(*(np.concatenate(parts) for parts in zip(*out, strict=True)))
+TAU_STEP = 1e-7  # s
+COMMON = 0.1  # of a group's readouts hear a column
 
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    readout: NDArray[np.intp]  # (row,)
-    k_offset: Float  # 1/m, (row, 3) the state's k just after its pulse
-    row: NDArray[np.intp]  # (entry,)
-    column: NDArray[np.intp]
-    record: NDArray[np.intp]
+    readout: NDArray[np.intp]  # (row,) distinct
+    reference: Float  # 1/m, (row, 3): the reference state's k just after its pulse
+    row: NDArray[np.intp]  # (entry,) sorted by column
+    record: NDArray[np.intp]  # (entry,)
+    first: NDArray[np.intp]  # (column + 1,) into the entries
     tau: Float  # s, (column,)
+    away: Float  # 1/m, (column, 3) from the reference
     start: float  # s from the pulse's centre to the first sample
     dwell: float
     n_samples: int
     is_silent: bool  # heard by the witness alone
-    side: int  # +1: all columns have passed their refocusing time; -1: none has; 0: the one column passes it on the way
 
     @property
     def n_columns(self) -> int:
         return len(self.tau)
 
     @property
-    def is_one_row_each(self) -> bool:
-        return len(np.unique(self.readout)) == len(self.readout)
+    def time(self) -> Float:
+        """s since the pulse, (sample,)"""
+        return self.start + np.arange(self.n_samples) * self.dwell
 
-    @property
-    def middle(self) -> float:
-        return self.start + (self.n_samples // 2) * self.dwell
+    def k(self, line: Timeline) -> Float:
+        """1/m, (row, sample, 3): where each row listens to its reference."""
+        return line.k_since_pulse(self.readout, self.n_samples) + self.reference[:, None, :]
 
-    def middle_k(self, line: Timeline) -> Float:
-        """1/m, (row, 3) at the middle of each row's window."""
-        k = line.base[self.readout] - line.k[line.pulse[self.readout]] + self.k_offset
-        return k + np.array([line.windows[w][self.n_samples // 2] for w in line.window[self.readout]])
+    def column(self, q: int) -> slice:
+        return slice(int(self.first[q]), int(self.first[q + 1]))
 
-    def phase(
-        self, offset: Float, t2_prime: Float, gradient: Float | None, edges: Float | None
-    ) -> NDArray[np.complex128]:
-        """(spin, column): what each state has gathered in tau, and T2' and dephasing inside the box up to mid-window."""
-        out = np.exp(-2j * np.pi * offset[:, None] * self.tau[None, :])
-        if self.side:
-            out *= np.exp(-np.abs(self.tau + self.middle)[None, :] / t2_prime[:, None])
-        if gradient is not None and edges is not None:
-            for edge in edges:
-                out *= np.sinc((gradient @ edge)[:, None] * (self.tau + self.middle)[None, :])
+    def project(self, amplitude: NDArray[np.complex64], bases: list[NDArray]) -> NDArray[np.complex64]:
+        """(atom, feature): amplitudes (record, atom) in each column's basis (entry of the column, rank)."""
+        out = np.empty((amplitude.shape[1], sum(b.shape[1] for b in bases)), np.complex64)
+        at = 0
+        for q, basis in enumerate(bases):
+            rank = basis.shape[1]
+            out[:, at : at + rank] = amplitude[self.record[self.column(q)]].T @ basis.conj().astype(np.complex64)
+            at += rank
         return out
 
-    def course(self, index: NDArray, offset: Float, t2: Float, t2_prime: Float) -> NDArray[np.complex128]:
-        """(spin, sample index): off-resonance and decay since the pulse."""
-        t = self.start + index * self.dwell
-        decay = -t[None, :] / t2[:, None]
-        if self.side:
-            decay = decay - self.side * (t - self.middle)[None, :] / t2_prime[:, None]
-        else:
-            decay = decay - np.abs(self.tau[0] + t)[None, :] / t2_prime[:, None]
-        return np.exp(decay - 2j * np.pi * offset[:, None] * t[None, :])
 
-    def project(self, amplitude: NDArray[np.complex64], basis: NDArray) -> NDArray[np.complex64]:
-        """(atom, rank * column): amplitudes (record, atom) in the basis (row, rank) of the readouts."""
-        out = np.empty((amplitude.shape[1], basis.shape[1], self.n_columns), np.complex64)
-        order = np.argsort(self.column, kind="stable")
-        edges = np.searchsorted(self.column[order], np.arange(self.n_columns + 1))
-        conjugate = basis.conj().astype(np.complex64)
-        for q in range(self.n_columns):
-            here = order[edges[q] : edges[q + 1]]
-            out[:, :, q] = amplitude[self.record[here]].T @ conjugate[self.row[here]]
-        return out.reshape(len(out), -1)
-
-
-def group_rows(part: Pass, records: Records, line: Timeline, along: Float) -> list[Group]:
-    """along: (3,) the selected axis; states that dephase differently along it do not share a group."""
+def group_rows(records: Records, line: Timeline) -> list[Group]:
     if not len(records.readout):
         return []
-    readout, record = records.readout, records.record
-    start = np.round(line.start[readout] - line.time[line.pulse[readout]], 9)
-    dwell, n_samples = line.dwell[readout], line.n_samples[readout]
-    tau = records.tau[record]
-    end = start + (n_samples - 1) * dwell
-    side = np.where(tau + start >= -1e-9, 1, np.where(tau + end <= 1e-9, -1, 0))
-    tau_code = np.round(tau * 1e7).astype(np.int64)
+    start = np.round(line.start[records.readout] - line.time[line.pulse[records.readout]], 9)
     timing = np.column_stack(
         (
             np.round(start * 1e8),
-            np.round(dwell * 1e12),
-            n_samples,
+            np.round(line.dwell[records.readout] * 1e12),
+            line.n_samples[records.readout],
             records.is_silent,
-            np.round(records.k[record] @ along),
-            side,
-            np.where(side == 0, tau_code, 0),
         )
     )
     _, kind = np.unique(timing.astype(np.int64), axis=0, return_inverse=True)
     kind = kind.reshape(-1)
-    place = np.round(records.k[record] / K_GRID).astype(np.int64)
-    _, row = np.unique(np.column_stack((kind, readout, place)), axis=0, return_inverse=True)
-    _, column = np.unique(np.column_stack((kind, tau_code)), axis=0, return_inverse=True)
-    row, column = row.reshape(-1), column.reshape(-1)
-    n_rows, n_columns = row.max() + 1, column.max() + 1
-    links = coo_matrix((np.ones(len(row)), (row, n_rows + column)), shape=(n_rows + n_columns,) * 2)
-    _, component = connected_components(links, directed=False)
     groups = []
-    for which in np.unique(component[:n_rows]):
-        entries = np.flatnonzero(component[row] == which)
-        _, first, local_row = np.unique(row[entries], return_index=True, return_inverse=True)
-        _, first_column, local_column = np.unique(column[entries], return_index=True, return_inverse=True)
-        head = entries[0]
-        groups.append(
-            Group(
-                readout[entries[first]],
-                records.k[record[entries[first]]],
-                local_row.reshape(-1),
-                local_column.reshape(-1),
-                record[entries],
-                tau[entries[first_column]],
-                float(start[head]),
-                float(dwell[head]),
-                int(n_samples[head]),
-                bool(records.is_silent[head]),
-                int(side[head]),
-            )
-        )
+    for which in range(int(kind.max()) + 1):
+        left = np.flatnonzero(kind == which)
+        while len(left):
+            taken, group = _peel(records, line, left, start)
+            groups.append(group)
+            left = left[~taken]
     return groups
+
+
+def _peel(records: Records, line: Timeline, pairs: NDArray, start: Float) -> tuple[NDArray[np.bool_], Group]:
+    """The loudest state of every readout, and the states that lie alike beside it in most of them."""
+    readout, back = np.unique(records.readout[pairs], return_inverse=True)
+    back = back.reshape(-1)
+    order = np.lexsort((-records.loudness[pairs], back))
+    loudest = pairs[order[np.searchsorted(back[order], np.arange(len(readout)))]]
+    reference = records.k[records.record[loudest]]
+    tau = records.tau[records.record[pairs]]
+    away = records.k[records.record[pairs]] - reference[back]
+    code = np.column_stack((np.round(tau / TAU_STEP), np.round(away / K_GRID))).astype(np.int64)
+    columns, column, count = np.unique(code, axis=0, return_inverse=True, return_counts=True)
+    column = column.reshape(-1)
+    common = (count >= COMMON * len(readout)) | ~columns[:, 1:].any(axis=1)
+    taken = common[column]
+    kept, number = np.unique(column[taken], return_inverse=True)
+    number = number.reshape(-1)
+    entries = np.argsort(number, kind="stable")
+    rows, chosen = back[taken][entries], pairs[taken][entries]
+    first = np.searchsorted(number[entries], np.arange(len(kept) + 1))
+    head = pairs[0]
+    return taken, Group(
+        readout,
+        reference,
+        rows,
+        records.record[chosen],
+        first,
+        tau[taken][entries][first[:-1]],
+        away[taken][entries][first[:-1]],
+        float(start[head]),
+        float(line.dwell[records.readout[head]]),
+        int(line.n_samples[records.readout[head]]),
+        bool(records.is_silent[head]),
+    )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from lauterbur.acquisition.twin.atoms import CANDIDATES, AtomGrid, Dimension, chebyshev, local
 from lauterbur.acquisition.twin.cast import Cast, ExactAtoms, Parameters, exact_atoms, joined, maps_of
 from lauterbur.acquisition.twin.graph import Graph, play
-from lauterbur.acquisition.twin.groups import Records
+from lauterbur.acquisition.twin.heard import Records
 from lauterbur.acquisition.twin.passes import Pass, feature_length
 from lauterbur.errors import ResourceError
 

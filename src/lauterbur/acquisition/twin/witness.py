@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lauterbur.acquisition.twin.basis import Joint
+from lauterbur.acquisition.twin.basis import Components
+from lauterbur.acquisition.twin.boxes import box_factor
 from lauterbur.acquisition.twin.cast import Cast
-from lauterbur.acquisition.twin.encode import box_factor
-from lauterbur.acquisition.twin.groups import Group
+from lauterbur.acquisition.twin.encode import Drift
+
+Float = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,11 +30,18 @@ class Witness:
         here = np.flatnonzero(chosen[local] == self.spins)
         return local[here], here
 
-    def listen(self, g: Group, joint: Joint, k: NDArray, center, players: Cast, here: NDArray, values: NDArray) -> None:
+    def listen(
+        self, components: Components, k: Float, drift: Drift, players: Cast, here: NDArray, values: NDArray
+    ) -> None:
         """values: (component, witness) of those here."""
-        slot = np.minimum(np.searchsorted(self.readouts, g.readout), len(self.readouts) - 1)
-        for row in np.flatnonzero(self.readouts[slot] == g.readout):
-            course = joint.course.of(slice(row, row + 1))[0].T @ values  # (sample, spin)
-            turns = k[row] @ players.spins.position[self.spins[here]].T
-            box = np.asarray(box_factor(k[row], players.place.edges, center))
-            self.signal[slot[row], here, : g.n_samples] += (course * np.exp(-2j * np.pi * turns) * box.reshape(-1, 1)).T
+        group = components.voices.group
+        spins = self.spins[here]
+        place = players.spins.position[spins] + players.spins.off_resonance[spins, None] * drift.shift
+        slot = np.minimum(np.searchsorted(self.readouts, group.readout), len(self.readouts) - 1)
+        for row in np.flatnonzero(self.readouts[slot] == group.readout):
+            course = components.course.of(slice(row, row + 1))[0]  # (component, sample)
+            phase = np.exp(-2j * np.pi * (k[row] @ place.T))
+            for order, some in components.orders():
+                box = np.asarray(box_factor(k[row], players.place.edges, order)).reshape(-1, 1)
+                heard = (course[some].T @ values[some]) * phase * box
+                self.signal[slot[row], here, : group.n_samples] += heard.T
