@@ -68,11 +68,7 @@ def check_sampling(sampling: Sampling, block: tuple[slice, slice], n_rx: int) ->
     pattern = f"{int(sampling.mask.sum())} of {sampling.mask.size} phase-encode lines were measured"
     have = [max(0, b.stop - b.start) for b in block]
     if not sampling.is_regular:
-        gaps = np.argwhere(~sampling.mask)
-        raise InputError(
-            f"{pattern}, in no regular pattern (first gap: partition {gaps[0][0]}, line {gaps[0][1]}); measure the missing "
-            "lines, or undersample every R-th line with reference lines"
-        )
+        return _check_irregular(sampling, pattern, have, n_rx)
     if n_rx > 1 and min(have) == 0:
         raise InputError(
             f"{pattern}, but none at the centre of k-space, so {n_rx} receivers cannot be combined; measure k = 0, or label "
@@ -88,6 +84,24 @@ def check_sampling(sampling: Sampling, block: tuple[slice, slice], n_rx: int) ->
             raise InputError(
                 f"{pattern}, with {have[axis]} contiguous reference lines about k = 0 along {name}; at least "
                 f"{FEWEST_REFERENCE_LINES} are needed to know the receivers: measure them, or label reference lines REF"
+            )
+
+
+def _check_irregular(sampling: Sampling, pattern: str, have: list[int], n_rx: int) -> None:
+    gaps = np.argwhere(~sampling.mask)
+    pattern += f", in no regular pattern (first gap: partition {gaps[0][0]}, line {gaps[0][1]})"
+    remedy = "measure the missing lines, or undersample every R-th line with reference lines"
+    if n_rx == 1:
+        raise InputError(f"{pattern}; with one receiver nothing tells what they held: {remedy}")
+    reached = [last - first + 1 for first, last in sampling.extent]
+    factor = reached[0] * reached[1] / sampling.mask.sum()
+    if factor > n_rx:
+        raise InputError(f"{pattern}; that needs at least {factor:.1f} receivers but there are {n_rx}: {remedy}")
+    for n, length, name in zip(have, sampling.mask.shape, ("partition", "phase"), strict=True):
+        if n < min(FEWEST_REFERENCE_LINES, length):
+            raise InputError(
+                f"{pattern}, with {n} contiguous lines about k = 0 along {name}; at least {FEWEST_REFERENCE_LINES} are "
+                f"needed to know the receivers: measure them, or label reference lines REF; or {remedy}"
             )
 
 

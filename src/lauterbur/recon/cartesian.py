@@ -118,7 +118,7 @@ def reconstruct_cartesian(
             maps.append(coarse_maps(block, grid_for(layout, n_x)))
 
     pixels = np.zeros((n_frames, out_z, layout.phase.n_image, n_x), np.complex64)
-    is_accelerated = samplings[0, 0].factors != (1, 1)
+    is_accelerated = samplings[0, 0].is_accelerated
     g_factor = np.zeros(pixels.shape[1:], np.float32) if is_accelerated else None
     for i_frame in range(n_frames):
         with timings.stage("readout transform"):

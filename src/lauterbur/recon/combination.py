@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from lauterbur.recon.coils import CoarseMaps, planes_at
 from lauterbur.recon.fft import fft, ifft, resized
+from lauterbur.recon.irregular import on_grid, solved
 from lauterbur.recon.layout import Layout
 from lauterbur.recon.readout import SLAB, WORKERS, Hybrid
 from lauterbur.recon.sampling import Sampling
@@ -39,6 +40,8 @@ def combine_(
     g_factor: NDArray[np.float32] | None,
 ) -> None:
     """Fills volume (z, y, x) on the encoded grid from the lines of one frame (3D) or slice (2D)."""
+    if not sampling.is_regular:
+        return _combine_irregular_(lines, which, layout, sampling, maps, volume)
     r_y, r_z = sampling.factors
     n_z, n_y = layout.n_partitions, layout.phase.n
     even_z, even_y = -(-n_z // r_z) * r_z, -(-n_y // r_y) * r_y  # a grid that the factors divide
@@ -74,6 +77,30 @@ def combine_(
         volume[:, :, start:stop] = image.transpose(1, 2, 0)
         if g_factor is not None:
             g_factor[:, :, start:stop] = g.transpose(1, 2, 0)
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        list(pool.map(work, range(0, n_x, width)))
+
+
+def _combine_irregular_(
+    lines: Hybrid,
+    which: NDArray[np.intp],
+    layout: Layout,
+    sampling: Sampling,
+    maps: CoarseMaps,
+    volume: NDArray[np.complex64],
+) -> None:
+    n_z, n_y = layout.n_partitions, layout.phase.n
+    n_rx, n_x = lines.samples.shape[1:]
+    width = max(1, int(SLAB // (4 * n_rx * n_z * n_y * 8)))  # maps, lines and two transforms beside each other
+
+    def work(start: int) -> None:
+        stop = min(start + width, n_x)
+        k_space = np.zeros((stop - start, n_rx, n_z, n_y), np.complex64)
+        k_space[:, :, lines.section[which], lines.line[which]] = lines.samples[which, :, start:stop].transpose(2, 1, 0)
+        sensitivity, confidence = planes_at(maps, (np.arange(start, stop) - n_x // 2) / n_x)
+        whole = on_grid(sensitivity, confidence, (n_z, n_y), LEAST_CONFIDENCE)
+        volume[:, :, start:stop] = solved(k_space, sampling.mask, whole).transpose(1, 2, 0)
 
     with ThreadPoolExecutor(WORKERS) as pool:
         list(pool.map(work, range(0, n_x, width)))

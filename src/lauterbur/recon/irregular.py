@@ -1,7 +1,8 @@
 """SENSE for lines left out in no regular pattern: variable density, Poisson discs, missing lines.
 
 Least squares over the whole plane by conjugate gradients (Pruessmann et al. 2001, MRM 46:638), every position along the
-readout on its own, with the reference lines among the data. Noise must be white. Stopping early is the regularisation.
+readout on its own, with the reference lines among the data. Noise must be white. Stopping early is the regularisation;
+there is no g-factor.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from numpy.typing import NDArray
 
 from lauterbur.recon.fft import fft, ifft
 
-ITERATIONS = 30
+ITERATIONS = 15  # more fits noise: at an SNR of 30 and a fourth of the lines the error is least between 10 and 20
 TOLERANCE = 1e-3  # of the residual against that of the empty image
-RIDGE = 1e-4  # of a receiver-combined pixel's unit weight: bounds what was hardly measured
+RIDGE = 1e-4  # of the unit weight of a fully measured pixel: bounds what was hardly measured
 
 
 def on_grid(
@@ -45,7 +46,7 @@ def solved(
     iterations: int = ITERATIONS,
 ) -> NDArray[np.complex64]:
     """Images (x, z, y) from k-space (x, rx, z, y) known where mask (z, y); maps (x, rx, z, y) are zero outside the object."""
-    measured = mask.astype(np.float32)
+    measured = mask.astype(np.complex64)
 
     def back(lines: NDArray[Any]) -> NDArray[Any]:
         return np.sum(sensitivity.conj() * ifft(lines * measured, (2, 3)), axis=1)

@@ -82,8 +82,12 @@ def reconstruct(
         pixels, g_factor, notes = result.pixels, result.g_factor, list(result.notes)
         slices, frames, frame, used = layout.slices, layout.frames, layout.frame, layout.image
         voxel = (layout.readout.voxel, layout.phase.voxel, layout.partition.voxel if layout.partition else 0.0)
-        facts["method"] = "SENSE" if result.sampling.factors != (1, 1) else "FFT"
-        facts["acceleration"] = list(result.sampling.factors)
+        if result.sampling.is_regular:
+            facts["method"] = "SENSE" if result.sampling.is_accelerated else "FFT"
+            facts["acceleration"] = list(result.sampling.factors)
+        else:
+            facts["method"] = "SENSE by conjugate gradients"
+            facts["measured_lines"] = [int(result.sampling.mask.sum()), result.sampling.mask.size]
     else:
         gridded = reconstruct_noncartesian(raw, header, mixing, timings)
         pixels, notes = gridded.pixels, list(gridded.notes)

@@ -20,6 +20,11 @@ class Sampling:
     extent: tuple[tuple[int, int], tuple[int, int]]  # (first, last) measured line along phase, partition
 
     @property
+    def is_accelerated(self) -> bool:
+        """Every R-th line: groups of few aliased pixels."""
+        return self.is_regular and self.factors != (1, 1)
+
+    @property
     def lattice(self) -> Mask:
         """The measured lines on the lattice alone."""
         keep = np.zeros_like(self.mask)

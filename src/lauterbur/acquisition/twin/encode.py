@@ -25,10 +25,12 @@ from lauterbur.acquisition.twin.transform import (
     PHASE_TOLERANCE,
     WIDTH,
     Transform,
+    fineness,
     levels,
     patterns,
     spread_spectrum,
     spreading,
+    transforms,
 )
 
 Float = NDArray[np.float64]
@@ -100,26 +102,48 @@ def _spread(index, taps, coil, values, out):
 
 
 @numba.njit(parallel=True, cache=True)
-def _listen(lines, at, rows, readouts, time, terms, readout, channel, out, energy):
-    """out[readout[r], channel, t] += sum_m W[r, m, t] lines[m, at[r], t] for r in rows; energy[r, m] of each."""
+def _listen(lines, at, bins, rows, loudness, sample_loudness, readouts, time, terms, readout, channel, out, energy):
+    """out[readout[r], channel, t] += sum_m W[r, m, t] lines[m, at[r], bins[t]] for r in rows; energy[r, m] of each.
+
+    Each row and each sample are weighed by their loudness.
+    """
     n = time.shape[2]
     for i in numba.prange(len(rows)):
         r = rows[i]
-        weight = np.empty(n, np.complex64)
-        target = out[readout[r], channel]
+        weight, target = np.empty(n, np.complex64), np.zeros(n, np.complex64)
         for m in range(len(terms)):
+            first = readouts[m, r, 0] * loudness[r]
             for t in range(n):
-                weight[t] = readouts[m, r, 0] * time[m, 0, t]
+                weight[t] = first * time[m, 0, t]
             for j in range(1, terms[m]):
+                more = readouts[m, r, j] * loudness[r]
                 for t in range(n):
-                    weight[t] += readouts[m, r, j] * time[m, j, t]
+                    weight[t] += more * time[m, j, t]
             line = lines[m, at[i]]
             total = np.float32(0)
             for t in range(n):
-                value = weight[t] * line[t]
+                value = weight[t] * line[bins[t]] * sample_loudness[t]
                 total += value.real * value.real + value.imag * value.imag
                 target[t] += value
             energy[r, m] += total
+        for t in range(n):
+            out[readout[r], channel, t] += target[t]
+
+
+@dataclass(frozen=True, eq=False)
+class Axis:
+    """One axis of a separable encoding: its levels in turns per step, and the transforms that reach them."""
+
+    turns: Float  # (level,) per step of the lattice
+    base: float  # turns per place
+    transforms: list[Transform]
+    origin: NDArray[np.complex128]  # (level,) phase of the lattice's first place
+
+    @staticmethod
+    def of(turns: Float, size: int, first: float, per_step: float = 1.0, *, together: bool = False) -> Axis:
+        """`size` places, `per_step` of them in a step of the lattice, the first one `first` steps from k's origin."""
+        base, found = transforms(turns / per_step, size, together=together)
+        return Axis(turns, base, found, np.exp(-2j * np.pi * turns * first))
 
 
 class Separable:
@@ -131,69 +155,59 @@ class Separable:
         k: Float,
         axes: tuple[int, int, int],
         lines: list[NDArray],
-        drift: Drift | None,
-        offset: Float | None,
+        drift: Drift,
+        offset: Float,
     ):
         assert place.lattice is not None
-        self.place, self.lattice, self.axes = place, place.lattice, axes  # (readout, b, c) as lattice axes x=0 y=1 z=2
-        affine, shape = self.lattice.affine, self.lattice.shape
-        self.sizes = (shape[2], shape[1], shape[0])
+        self.place, self.axes, self.rows = place, axes, lines  # (readout, b, c) as lattice axes x=0 y=1 z=2
+        affine, shape = place.lattice.affine, place.lattice.shape
+        sizes = (shape[2], shape[1], shape[0])
         kappa = k @ affine[:3, :3]
-        self.first = np.linalg.solve(affine[:3, :3], affine[:3, 3])  # the origin, in steps of the lattice
+        first = np.linalg.solve(affine[:3, :3], affine[:3, 3])  # the origin, in steps of the lattice
         a, b, c = axes
-        quantum = PHASE_TOLERANCE / max(self.sizes)
-        self.b_values, self.b_index = levels(kappa[:, 0, b], quantum)
-        self.c_values, self.c_index = levels(kappa[:, 0, c], quantum)
-        self.lines = [(rows, kappa[rows[0], :, a]) for rows in lines]
-        self.n_samples = k.shape[1]
-        self.fineness, self.origin, self.n_a = 1, 0.0, self.sizes[a]
-        self.index, self.taps = None, None
-        if drift is not None and offset is not None and drift.shift.any():
-            self._between(kappa[:, :, a], offset * np.linalg.solve(affine[:3, :3], drift.shift)[a])
-        self.transforms: dict[tuple[int, int, int], Transform] = {}
+        flat = place.lattice.index
+        where = (flat % shape[2], flat // shape[2] % shape[1], flat // (shape[2] * shape[1]))
+        quantum = PHASE_TOLERANCE / max(sizes)
+        b_turns, self.b_index = levels(kappa[:, 0, b], quantum)
+        c_turns, self.c_index = levels(kappa[:, 0, c], quantum)
+        self.b, self.c = Axis.of(b_turns, sizes[b], first[b]), Axis.of(c_turns, sizes[c], first[c])
+        along = [kappa[rows[0], :, a] for rows in lines]
+        moved = offset * np.linalg.solve(affine[:3, :3], drift.shift)[a]
+        self.taps: NDArray[np.float32] | None = None
+        self.fineness = 1.0
+        position, origin, n_a = where[a].astype(float), 0.0, sizes[a]
+        if np.abs(moved).max(initial=0.0) * max(1.0, np.abs(kappa[:, :, a]).max()) > PHASE_TOLERANCE:
+            self.fineness = fineness(along[0])
+            position = (where[a] + moved) * self.fineness
+            origin = math.floor(position.min()) - WIDTH / 2
+            position -= origin
+            start, self.taps = np.empty(len(position), np.int64), np.empty((len(position), WIDTH), np.float32)
+            spreading(position, start, self.taps)
+            n_a = int(start.max()) + WIDTH
+        else:
+            start = where[a]
+        self.shape = (sizes[c], sizes[b], n_a)
+        self.index = (where[c] * sizes[b] + where[b]) * n_a + start
+        begin = first[a] + origin / self.fineness
+        self.a = [Axis.of(turns, n_a, begin, self.fineness, together=True) for turns in along]
+        self.bases = []  # what the transforms leave to the spins
+        for axis in self.a:
+            turns = axis.base * position + self.b.base * where[b] + self.c.base * where[c]
+            self.bases.append(np.exp(-2j * np.pi * turns).astype(np.complex64))
 
-    def _between(self, kappa: Float, moved: Float) -> None:
-        """Spins that lie between the lattice's places along the readout: moved (n,) steps."""
-        if np.abs(moved).max() * max(1.0, np.abs(kappa).max()) < PHASE_TOLERANCE:
-            return
-        a, b, c = self.axes
-        _, ny, nx = self.lattice.shape
-        flat = self.lattice.index
-        where = (flat % nx, flat // nx % ny, flat // (ny * nx))
-        self.fineness = max(1, math.ceil(4 * np.abs(kappa).max() - 1e-6))
-        place = (where[a] + moved) * self.fineness
-        self.origin = math.floor(place.min()) - WIDTH / 2
-        place -= self.origin
-        start, taps = np.empty(len(place), np.int64), np.empty((len(place), WIDTH), np.float32)
-        spreading(place, start, taps)
-        self.n_a = int(start.max()) + WIDTH
-        self.index = ((where[c] * self.sizes[b]) + where[b]) * self.n_a + start
-        self.taps = taps
-
-    def _matrix(self, axis: int, turns: Float, order: int) -> NDArray[np.complex64]:
-        """(point, index): phase and box of one axis, with its part of the origin's phase."""
-        affine = self.lattice.affine
-        steps = np.arange(self.sizes[axis], dtype=float)
-        spread = self.taps is not None and axis == self.axes[0]
-        if spread:
-            steps = (np.arange(self.n_a) + self.origin) / self.fineness
-        out = np.exp(-2j * np.pi * turns[:, None] * (self.first[axis] + steps)[None, :])
-        if spread:
-            out /= spread_spectrum(turns / self.fineness)[:, None]
+    def _loudness(self, axis: Axis, which: int, order: Order) -> NDArray[np.complex64]:
+        """(level,) the lattice's origin, the boxes, and what spreading did."""
+        lattice = self.place.lattice
+        assert lattice is not None
+        out = axis.origin
+        if self.taps is not None and which == self.axes[0]:
+            # each transform hears its grid frequency; the base is in the spins already
+            out = out / spread_spectrum(axis.turns / self.fineness - axis.base)
         if self.place.edges is not None:
-            direction = affine[:3, axis] / np.linalg.norm(affine[:3, axis])
-            scale = self.place.edges[axis] @ direction / np.linalg.norm(affine[:3, axis])
-            out *= leftover(turns * scale, order)[:, None]
+            step = lattice.affine[:3, which]
+            scale = self.place.edges[which] @ step / (step @ step)
+            out = out * leftover(axis.turns * scale, order[which])
         return out.astype(np.complex64)
-
-    def _transform(self, which: int, order: int, pattern: int = 0) -> Transform:
-        """which: 0 the readout, 1 and 2 the phase encodings."""
-        key = (which, order, pattern)
-        if key not in self.transforms:
-            turns = (self.lines[pattern][1], self.b_values, self.c_values)[which]
-            step = self.fineness if which == 0 else 1
-            self.transforms[key] = Transform.of(self._matrix(self.axes[which], turns, order), turns / step)
-        return self.transforms[key]
 
     @staticmethod
     def fits(place: Place, k: Float) -> tuple[tuple[int, int, int], list[NDArray]] | None:
@@ -225,49 +239,56 @@ class Separable:
 
     def _volume(self, values, coil) -> NDArray[np.complex64]:
         """(component, c, b, a)"""
-        a, b, c = self.axes
+        out = np.zeros((len(values), math.prod(self.shape)), np.complex64)
         if self.taps is not None:
-            out = np.zeros((len(values), self.sizes[c] * self.sizes[b] * self.n_a), np.complex64)
             _spread(self.index, self.taps, coil, values, out)
-            return out.reshape(-1, self.sizes[c], self.sizes[b], self.n_a)
-        image = np.zeros((len(values), math.prod(self.lattice.shape)), np.complex64)
-        _scatter(self.lattice.index, coil, values, image)
-        return np.ascontiguousarray(image.reshape(-1, *self.lattice.shape).transpose(0, 3 - c, 3 - b, 3 - a))
+        else:
+            _scatter(self.index, coil, values, out)
+        return out.reshape(-1, *self.shape)
 
     def add(self, values, order: Order, coil, course: Course, out, readout, channel) -> Float:
         """values (m, n) at the spins, coil (n,); adds into out[readout, channel]. Returns each component's energy."""
         a, b, c = self.axes
-        orders = (order[a], order[b], order[c])
         energy = np.zeros((len(readout), len(values)), np.float32)
-        n_b, n_c = len(self.b_values), len(self.c_values)
-        largest = max(self.n_a * self.sizes[b] * max(self.sizes[c], n_c), n_b * n_c * (self.n_a + self.n_samples))
-        step = max(1, min(len(values), int(BLOCK_BYTES / (16 * largest))))
-        for lo in range(0, len(values), step):
-            some = slice(lo, lo + step)
-            part = self._transform(2, orders[2]).apply(self._volume(values[some], coil), 1)
-            part = self._transform(1, orders[1]).apply(part, 2)  # (m, c, b, a)
-            source = part.reshape(part.shape[0], -1, part.shape[3])
-            heard = energy[:, some]
-            for i, (rows, _) in enumerate(self.lines):
-                at = self.c_index[rows] * part.shape[2] + self.b_index[rows]
-                lines, back = np.unique(at, return_inverse=True)
-                wanted = np.ascontiguousarray(source[:, lines]) if len(lines) < 0.9 * source.shape[1] else source
-                if wanted is source:
-                    back = at
-                encoded = self._transform(0, orders[0], i).apply(wanted, 2)
-                _listen(
-                    encoded,
-                    back.reshape(-1),
-                    rows,
-                    course.readouts[some],
-                    course.time[some],
-                    course.terms[some],
-                    readout,
-                    channel,
-                    out,
-                    heard,
-                )
+        loudness = self._loudness(self.b, b, order)[self.b_index] * self._loudness(self.c, c, order)[self.c_index]
+        step = max(1, min(len(values), int(BLOCK_BYTES / (24 * math.prod(self.shape)))))
+        for i, rows in enumerate(self.rows):
+            turned = coil * self.bases[i]
+            samples = self._loudness(self.a[i], a, order)
+            for lo in range(0, len(values), step):
+                some = slice(lo, lo + step)
+                mine = course.readouts[some], course.time[some], course.terms[some]
+                volume = self._volume(values[some], turned)
+                for lines, at, here in self._lines(volume, rows):
+                    along = self.a[i].transforms[0]
+                    encoded, heard = along.apply(lines, 2), energy[:, some]
+                    _listen(encoded, at, along.at, here, loudness, samples, *mine, readout, channel, out, heard)
         return energy.sum(axis=0, dtype=float)
+
+    def _lines(self, volume, rows):
+        """Lines along the readout (m, line, a), which line each row listens to, and the rows, part by part."""
+        for along_c in self.c.transforms:
+            at_c = _places(along_c, len(self.c.turns))
+            part = along_c.apply(volume, 1)
+            for along_b in self.b.transforms:
+                at_b = _places(along_b, len(self.b.turns))
+                here = rows[(at_c[self.c_index[rows]] >= 0) & (at_b[self.b_index[rows]] >= 0)]
+                if not len(here):
+                    continue
+                both = along_b.apply(part, 2)  # (m, c, b, a)
+                at = at_c[self.c_index[here]] * both.shape[2] + at_b[self.b_index[here]]
+                lines = both.reshape(both.shape[0], -1, both.shape[3])
+                needed, back = np.unique(at, return_inverse=True)
+                if len(needed) < 0.9 * lines.shape[1]:
+                    lines, at = np.ascontiguousarray(lines[:, needed]), back.reshape(-1)
+                yield lines, at, here
+
+
+def _places(transform: Transform, n: int) -> NDArray[np.intp]:
+    """(level,) where in the transform's result each level is, -1 for those it does not bring."""
+    out = np.full(n, -1)
+    out[transform.levels] = transform.at
+    return out
 
 
 class Nufft:

@@ -13,67 +13,84 @@ from numpy.typing import NDArray
 Float = NDArray[np.float64]
 PHASE_TOLERANCE = 2e-4  # turns: how far a k-space point may lie from the separable grid, times the object's half width
 WIDTH = 6  # points of the spreading kernel
-SHARPNESS = (
-    2.3 * WIDTH
-)  # exp(SHARPNESS (sqrt(1 - x^2) - 1)): Barnett, Magland, af Klinteberg, SIAM J Sci Comput 41 (2019) C479
+OVERSAMPLING = 1.5  # of the finer grid that spins between lattice places are spread to, against the band that is heard
+# exp(SHARPNESS (sqrt(1 - x^2) - 1)), and its best sharpness: Barnett, Magland, af Klinteberg, SIAM J Sci Comput 41 (2019) C479
+SHARPNESS = 0.98 * math.pi * WIDTH * (1 - 1 / (2 * OVERSAMPLING))
+FEW = 24  # below that a matrix product is as good
 
 
 @dataclass(frozen=True, eq=False)
 class Transform:
-    """One axis: index to k. A fast Fourier transform where the k lie on a grid that fits, else a matrix product."""
+    """Sum over a lattice index i of exp(-2 pi i k i), for some of the levels of one axis.
 
-    matrix: NDArray[np.complex64]  # (k, index)
-    n: int = 0  # length of the transform; 0: use the matrix
-    bins: NDArray[np.intp] | None = None  # (k,)
-    before: NDArray[np.complex64] | None = None  # (index,) phase that brings the first k to bin 0
-    after: NDArray[np.complex64] | None = None  # (k,) boxes and the origin's phase
+    A fast Fourier transform where the levels lie on a grid, else a matrix product. `base` is the same for all transforms
+    of an axis and left to the caller: exp(-2 pi i base i) is part of what is transformed.
+    """
 
-    @staticmethod
-    def of(matrix: NDArray[np.complex64], turns: Float) -> Transform:
-        size = matrix.shape[1]
-        if len(turns) < 24 or size < 24:
-            return Transform(matrix)
-        base = turns.min()
-        away = np.sort(turns - base)
-        steps = np.diff(away)
-        step = steps[steps > 1e-9].min(initial=np.inf)
-        if not np.isfinite(step) or step <= 0:
-            return Transform(matrix)
-        n = round(1 / step)
-        if not size / 4 <= n <= 4 * size:
-            return Transform(matrix)
-        place = (turns - base) * n
-        if np.abs(place - np.round(place)).max() * size / n > 10 * PHASE_TOLERANCE:
-            return Transform(matrix)
-        before = np.exp(-2j * np.pi * base * np.arange(size))
-        bins = np.round(place).astype(np.intp)
-        return Transform(matrix, n, bins % n, before.astype(np.complex64), matrix[:, 0].copy())
+    levels: NDArray[np.intp]  # which of the axis's levels
+    n: int  # length of the transform; 0: the matrix
+    at: NDArray[np.intp]  # (level,) where in the result each is
+    matrix: NDArray[np.complex64] | None  # (level, index)
 
     def apply(self, array: NDArray[np.complex64], axis: int) -> NDArray[np.complex64]:
-        """The same array with this axis turned from index to k; the axis may be 1, 2 or last."""
-        last = axis == array.ndim - 1
-        if not self.n:
-            if last:
+        """The same array with this axis turned from index to what `at` tells; the axis may be 1, 2 or last."""
+        if self.matrix is not None:
+            if axis == array.ndim - 1:
                 return np.matmul(array, self.matrix.T)
             if axis == array.ndim - 2:
                 return np.matmul(self.matrix, array)
             flat = array.reshape(array.shape[0], array.shape[1], -1)
             return np.matmul(self.matrix, flat).reshape(array.shape[0], -1, *array.shape[2:])
-        assert self.before is not None and self.after is not None and self.bins is not None
-        along = (-1,) + (1,) * (array.ndim - 1 - axis)
-        turned = array * self.before.reshape(along)
         size = array.shape[axis]
         if size > self.n:  # the object is longer than the field of view: it folds
-            shape = list(turned.shape)
-            shape[axis] = -(-size // self.n) * self.n
-            padded = np.zeros(shape, np.complex64)
-            padded[(slice(None),) * axis + (slice(0, size),)] = turned
-            turned = padded.reshape(*shape[:axis], -1, self.n, *shape[axis + 1 :]).sum(axis=axis)
-        out = scipy.fft.fft(turned, self.n, axis=axis, workers=-1, overwrite_x=True)
-        if not np.array_equal(self.bins, np.arange(self.n)):
-            out = np.take(out, self.bins, axis=axis)
-        out *= self.after.reshape(along)
-        return out
+            head = [slice(None)] * axis
+            folded = array[(*head, slice(0, self.n))].copy()
+            for lo in range(self.n, size, self.n):
+                hi = min(lo + self.n, size)
+                folded[(*head, slice(0, hi - lo))] += array[(*head, slice(lo, hi))]
+            array = folded
+        return scipy.fft.fft(array, self.n, axis=axis, workers=-1)
+
+
+def transforms(turns: Float, size: int, *, together: bool = False) -> tuple[float, list[Transform]]:
+    """The base and the transforms that bring `size` indices to these levels, in turns per index; one if `together`."""
+    every = np.arange(len(turns))
+    base = float(turns.mean()) if len(turns) else 0.0
+    whole = [Transform(every, 0, every, _matrix(turns - base, size))]
+    if len(turns) < FEW or size < FEW:
+        return base, whole
+    order = np.argsort(turns)
+    step = float(np.median(np.diff(turns[order])))
+    if step <= 0:
+        return base, whole
+    n = round(1 / step)
+    if not size / 4 <= n <= 4 * size:
+        return base, whole
+    first = turns[order[len(turns) // 2]]
+    place = (turns - first) * n
+    on_grid = np.abs(place - np.round(place)) * size / n <= 10 * PHASE_TOLERANCE
+    if np.count_nonzero(on_grid) < (1 if together else 0.6) * len(turns):
+        return base, whole
+    base = float(first - round(first * n) / n)
+    found = [Transform(every[on_grid], n, np.round((turns[on_grid] - base) * n).astype(np.intp) % n, None)]
+    if not on_grid.all():
+        left = every[~on_grid]
+        found.append(Transform(left, 0, np.arange(len(left)), _matrix(turns[left] - base, size)))
+    return base, found
+
+
+def _matrix(turns: Float, size: int) -> NDArray[np.complex64]:
+    return np.exp(-2j * np.pi * turns[:, None] * np.arange(size)[None, :]).astype(np.complex64)
+
+
+def fineness(turns: Float) -> float:
+    """Places per lattice step, enough to hear up to the largest of these turns per step between them."""
+    wanted = max(2 * OVERSAMPLING * float(np.abs(turns).max()), 0.1)
+    step = float(np.median(np.abs(np.diff(turns)))) if len(turns) > 1 else 0.0
+    if step <= 0:
+        return wanted
+    n = scipy.fft.next_fast_len(math.ceil(wanted / step - 1e-6))
+    return n * step
 
 
 def levels(values: Float, quantum: float) -> tuple[Float, NDArray[np.intp]]:
