@@ -97,8 +97,9 @@ def reconstruct_cartesian(
     timings: Timings,
     *,
     partial_fourier: bool = True,
+    is_white: bool = False,
 ) -> Volumes:
-    """Volumes on the image grid, slices in the order of their SLC labels."""
+    """Volumes on the image grid, slices in the order of their SLC labels. `is_white`: mixing makes the noise 1."""
     n_slices, n_frames, n_rx = len(layout.slices), len(layout.frames), len(mixing)
     n_z, n_y, n_x = layout.n_partitions, layout.phase.n, layout.readout.n_image
     is_volume = layout.partition is not None
@@ -128,7 +129,8 @@ def reconstruct_cartesian(
             volume = np.zeros((n_z, n_y, n_x), np.complex64)
             g = np.zeros((n_z, n_y, n_x), np.float32) if i_frame == 0 and is_accelerated else None
             with timings.stage("combination"):
-                combine_(lines, np.flatnonzero(lines.slice == i_slice), layout, sampling, maps[i_slice], volume, g)
+                mine = np.flatnonzero(lines.slice == i_slice)
+                combine_(lines, mine, layout, sampling, maps[i_slice], volume, g, is_white=is_white)
             measured = _measured(layout, raw, sampling) if partial_fourier else {}
             if measured:
                 with timings.stage("partial Fourier"):

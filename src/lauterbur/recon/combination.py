@@ -38,10 +38,15 @@ def combine_(
     maps: CoarseMaps,
     volume: NDArray[np.complex64],
     g_factor: NDArray[np.float32] | None,
+    *,
+    is_white: bool = False,
 ) -> None:
-    """Fills volume (z, y, x) on the encoded grid from the lines of one frame (3D) or slice (2D)."""
+    """Fills volume (z, y, x) on the encoded grid from the lines of one frame (3D) or slice (2D).
+
+    `is_white`: the noise of every readout is known, and 1.
+    """
     if not sampling.is_regular:
-        return _combine_irregular_(lines, which, layout, sampling, maps, volume)
+        return _combine_irregular_(lines, which, layout, sampling, maps, volume, is_white)
     r_y, r_z = sampling.factors
     n_z, n_y = layout.n_partitions, layout.phase.n
     even_z, even_y = -(-n_z // r_z) * r_z, -(-n_y // r_y) * r_y  # a grid that the factors divide
@@ -89,10 +94,12 @@ def _combine_irregular_(
     sampling: Sampling,
     maps: CoarseMaps,
     volume: NDArray[np.complex64],
+    is_white: bool,
 ) -> None:
     n_z, n_y = layout.n_partitions, layout.phase.n
     n_rx, n_x = lines.samples.shape[1:]
     width = max(1, int(SLAB // (4 * n_rx * n_z * n_y * 8)))  # maps, lines and two transforms beside each other
+    noise = n_rx * float(np.sum(1 / lines.averages[which])) if is_white else 0.0
 
     def work(start: int) -> None:
         stop = min(start + width, n_x)
@@ -100,7 +107,7 @@ def _combine_irregular_(
         k_space[:, :, lines.section[which], lines.line[which]] = lines.samples[which, :, start:stop].transpose(2, 1, 0)
         sensitivity, confidence = planes_at(maps, (np.arange(start, stop) - n_x // 2) / n_x)
         whole = on_grid(sensitivity, confidence, (n_z, n_y), LEAST_CONFIDENCE)
-        volume[:, :, start:stop] = solved(k_space, sampling.mask, whole).transpose(1, 2, 0)
+        volume[:, :, start:stop] = solved(k_space, sampling.mask, whole, noise=noise).transpose(1, 2, 0)
 
     with ThreadPoolExecutor(WORKERS) as pool:
         list(pool.map(work, range(0, n_x, width)))

@@ -1,7 +1,8 @@
 """SENSE for lines left out in no regular pattern: variable density, Poisson discs, missing lines.
 
 Least squares over the whole plane by conjugate gradients (Pruessmann et al. 2001, MRM 46:638), every position along the
-readout on its own, with the reference lines among the data. Noise must be white. Stopping early is the regularisation;
+readout on its own, with the reference lines among the data. Noise must be white. Stopping is the regularisation: when what is
+left is no more than the noise (Morozov 1966), where that is known, else after few steps;
 there is no g-factor.
 """
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from lauterbur.recon.fft import fft, ifft
 
-ITERATIONS = 15  # more fits noise: at an SNR of 30 and a fourth of the lines the error is least between 10 and 20
+ITERATIONS = 8  # more fits noise and the errors of the maps: on a head, a fourth of the lines, no noise, 8 is best
 TOLERANCE = 1e-3  # of the residual against that of the empty image
 RIDGE = 1e-4  # of the unit weight of a fully measured pixel: bounds what was hardly measured
 
@@ -43,31 +44,39 @@ def solved(
     mask: NDArray[np.bool_],
     sensitivity: NDArray[np.complex64],
     *,
+    noise: float = 0.0,
     iterations: int = ITERATIONS,
 ) -> NDArray[np.complex64]:
-    """Images (x, z, y) from k-space (x, rx, z, y) known where mask (z, y); maps (x, rx, z, y) are zero outside the object."""
+    """Images (x, z, y) from k-space (x, rx, z, y) known where mask (z, y); maps (x, rx, z, y) are zero outside the object.
+
+    `noise`: energy of the noise in the samples of one x, if known: what is left below it is not fitted.
+    """
     measured = mask.astype(np.complex64)
 
-    def back(lines: NDArray[Any]) -> NDArray[Any]:
-        return np.sum(sensitivity.conj() * ifft(lines * measured, (2, 3)), axis=1)
+    def seen(image: NDArray[Any]) -> NDArray[Any]:
+        return fft(sensitivity * image[:, None], (2, 3)) * measured
 
-    def power(values: NDArray[Any]) -> NDArray[Any]:
-        return np.sum(np.abs(values) ** 2, axis=(1, 2), keepdims=True)
+    def energy(values: NDArray[Any]) -> NDArray[Any]:
+        return np.sum(np.abs(values.reshape(len(values), -1)) ** 2, axis=1)[:, None, None]
 
-    residual = back(k_space)
-    image = np.zeros_like(residual)
-    direction = residual.copy()
-    energy = power(residual)
-    enough = TOLERANCE**2 * energy
+    def combined(lines: NDArray[Any]) -> NDArray[Any]:
+        return np.sum(sensitivity.conj() * ifft(lines, (2, 3)), axis=1)
+
+    left = k_space * measured  # CGLS: the residual lives among the samples
+    gradient = combined(left)
+    image = np.zeros_like(gradient)
+    direction, slope = gradient, energy(gradient)
+    enough = TOLERANCE**2 * slope
     for _ in range(iterations):
-        is_active = energy > enough  # each x ends by itself, whatever its neighbours do
+        is_active = (slope > enough) & (energy(left) > noise)  # each x ends by itself, whatever its neighbours do
         if not is_active.any():
             break
-        turned = back(fft(sensitivity * direction[:, None], (2, 3))) + np.float32(RIDGE) * direction
-        curvature = np.sum(direction.conj() * turned, axis=(1, 2), keepdims=True).real
-        step = np.where(is_active, energy / np.maximum(curvature, np.finfo(np.float32).tiny), 0)
-        image += step * direction
-        residual -= step * turned
-        before, energy = energy, power(residual)
-        direction = residual + energy / np.maximum(before, np.finfo(np.float32).tiny) * direction
+        lines = seen(direction)
+        curvature = energy(lines) + RIDGE * energy(direction)
+        step = np.where(is_active, slope / np.maximum(curvature, np.finfo(np.float32).tiny), 0).astype(np.float32)
+        image = image + step * direction
+        left = left - step[:, None] * lines
+        gradient = combined(left) - np.float32(RIDGE) * image
+        before, slope = slope, energy(gradient)
+        direction = gradient + slope / np.maximum(before, np.finfo(np.float32).tiny) * direction
     return image.astype(np.complex64)

@@ -78,7 +78,9 @@ def reconstruct(
 
     g_factor: NDArray[np.float32] | None = None
     if layout is not None:
-        result = reconstruct_cartesian(raw, layout, mixing, timings, partial_fourier=partial_fourier)
+        result = reconstruct_cartesian(
+            raw, layout, mixing, timings, partial_fourier=partial_fourier, is_white=facts["whitened"]
+        )
         pixels, g_factor, notes = result.pixels, result.g_factor, list(result.notes)
         slices, frames, frame, used = layout.slices, layout.frames, layout.frame, layout.image
         voxel = (layout.readout.voxel, layout.phase.voxel, layout.partition.voxel if layout.partition else 0.0)
