@@ -2,13 +2,16 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from lauterbur.cli import app, command
@@ -50,6 +53,17 @@ def steep(tmp_path):
 def test_help_names_every_verb():
     text = run("--help").output
     assert all(verb in text for verb in ("protocols", "scan", "simulate", "recon", "check", "show"))
+
+
+def test_the_documented_options_are_the_real_ones():
+    text = (Path(__file__).parents[1] / "docs" / "cli.md").read_text()
+    documented = set()
+    for row in re.findall(r"^\| (`--.*?) \| (.*?) \|", text, re.MULTILINE):
+        documented |= {(verb, option) for verb in row[1].split(", ") for option in re.findall(r"--[a-z]+", row[0])}
+    group = get_command(app)
+    commands = {"lauterbur": group, **group.commands}
+    real = {(verb, o) for verb, c in commands.items() for p in c.params for o in p.opts if o.startswith("--")}
+    assert documented == {(verb, option) for verb, option in real if option != "--help"}
 
 
 def test_help_comes_quickly_and_imports_nothing_heavy():

@@ -31,7 +31,9 @@ Scanner = Annotated[str, typer.Option(help="A scanner profile: 5T, 3T, or a TOML
 Subject = Annotated[str, typer.Option(help="head, sphere, orientation, or a TOML file of your own subject.")]
 Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")]
 Engine = Annotated[str, typer.Option(help="fast, or reference: slow and obvious.")]
-Coils = Annotated[int | None, typer.Option(min=1, help="Receive channels after compression.")]
+Coils = Annotated[
+    int | None, typer.Option(min=1, help="Receive channels after compression; unless given 16, and all in simulate.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 

@@ -1,9 +1,8 @@
 """SENSE for lines left out in no regular pattern: variable density, Poisson discs, missing lines.
 
 Least squares over the whole plane by conjugate gradients (Pruessmann et al. 2001, MRM 46:638), every position along the
-readout on its own, with the reference lines among the data. Noise must be white. Stopping is the regularisation: when what is
-left is no more than the noise (Morozov 1966), where that is known, else after few steps;
-there is no g-factor.
+readout on its own, with the reference lines among the data. Noise must be white. Stopping is the regularisation: where the
+noise is known, as soon as no more than the noise is left (Morozov 1966), else after few steps. There is no g-factor.
 """
 
 from __future__ import annotations
