@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 Float = NDArray[np.float64]
 NAMES = ("t1", "t2", "b1", "offset", "diffusion", "u")
 CANDIDATES = (1, 2, 3, 4, 5, 6, 8, 10, 13, 17)
+RELAXING = ("t1", "t2")
 LOCAL = 6  # points of the local interpolation
 
 
@@ -29,8 +30,8 @@ class Dimension:
     scale: float = 1.0  # of the map T -> T / (T + scale) that makes relaxation times, infinite ones too, bounded
     is_local: bool = False
 
-    def _place(self, values: Float) -> Float:
-        if self.name in ("t1", "t2"):
+    def place(self, values: Float) -> Float:
+        if self.name in RELAXING:
             with np.errstate(invalid="ignore"):
                 return np.where(np.isinf(values), 1.0, values / (values + self.scale))
         return values
@@ -48,7 +49,7 @@ class Dimension:
                     if j != i:
                         w[:, i] *= (t - j) / (i - j)
             return w
-        x, nodes = self._place(values), self._place(self.nodes)
+        x, nodes = self.place(values), self.place(self.nodes)
         w = np.ones((len(values), len(nodes)))
         for i in range(len(nodes)):
             for j in range(len(nodes)):
@@ -62,23 +63,42 @@ class Dimension:
         return np.clip(first, 0, len(self.nodes) - LOCAL)
 
 
-def chebyshev(name: str, values: Float, n: int) -> Dimension:
-    """n nodes over the range of `values`; fewer where there are no more distinct values than nodes."""
-    distinct = np.unique(values)
-    if len(distinct) <= max(n, 1):
-        finite = distinct[np.isfinite(distinct)]
-        return Dimension(name, distinct, float(np.median(finite)) if len(finite) else 1.0)
-    if n == 1:
-        return Dimension(name, np.array([np.median(values)]))
-    finite = distinct[np.isfinite(distinct)]
-    plain = Dimension(name, distinct, float(np.median(finite)))
-    lo, hi = plain._place(distinct[[0, -1]])
-    x = (lo + hi) / 2 - (hi - lo) / 2 * np.cos(np.pi * np.arange(n) / (n - 1))
-    x = np.concatenate(([lo], x[1:-1], [hi]))
-    if name in ("t1", "t2"):
-        with np.errstate(divide="ignore"):
-            x = np.where(x >= 1, np.inf, plain.scale * x / (1 - x))
-    return Dimension(name, np.asarray(x, dtype=float), plain.scale)
+@dataclass(frozen=True, eq=False)
+class Extent:
+    """What nodes need to know of many values of one parameter."""
+
+    name: str
+    distinct: Float | None  # where there are few
+    low: float
+    high: float
+    middle: float  # the median of the finite ones
+
+    @staticmethod
+    def of(name: str, values: Float) -> Extent:
+        some = values[:: max(1, len(values) // 4096)]
+        distinct: Float | None = np.unique(some)
+        finite = some[np.isfinite(some)]
+        if distinct is not None and len(distinct) <= max(CANDIDATES):
+            distinct = np.unique(values)
+        if distinct is not None and len(distinct) > max(CANDIDATES):
+            distinct = None
+        middle = float(np.median(finite)) if len(finite) else 1.0
+        return Extent(name, distinct, float(values.min()), float(values.max()), middle)
+
+    def chebyshev(self, n: int) -> Dimension:
+        """n nodes over the extent; fewer where there are no more distinct values than nodes."""
+        if self.distinct is not None and len(self.distinct) <= max(n, 1):
+            return Dimension(self.name, self.distinct, self.middle)
+        if n == 1:
+            return Dimension(self.name, np.array([self.middle]))
+        plain = Dimension(self.name, np.array([self.low, self.high]), self.middle)
+        lo, hi = plain.place(plain.nodes)
+        x = (lo + hi) / 2 - (hi - lo) / 2 * np.cos(np.pi * np.arange(n) / (n - 1))
+        x = np.concatenate(([lo], x[1:-1], [hi]))
+        if self.name in RELAXING:
+            with np.errstate(divide="ignore"):
+                x = np.where(x >= 1, np.inf, plain.scale * x / (1 - x))
+        return Dimension(self.name, np.asarray(x, dtype=float), plain.scale)
 
 
 def local(name: str, lo: float, hi: float, step: float) -> Dimension:
@@ -109,24 +129,47 @@ class AtomGrid:
     def __len__(self) -> int:
         return self.n_inner * len(self.dimensions[-1].nodes)
 
-    def interpolate(self, table: NDArray[np.complex64], spins: dict[str, Float]) -> NDArray[np.complex64]:
-        """Rows of `table` (atom, column) complex64 at the spins' parameters: (n, column) complex64."""
+    def interpolate(
+        self, table: NDArray[np.complex64], spins: dict[str, Float], rows: NDArray[np.intp], out: NDArray[np.complex64]
+    ) -> None:
+        """Rows of `table` (atom, column) complex64 at the parameters of some spins, into their rows of `out`."""
+        if self.dimensions[-1].is_local:
+            out[rows] = self._locally(table, {name: spins[name][rows] for name in self.parameters})
+            return
+        d = [one for one in self.dimensions if len(one.nodes) > 1]
+        sizes = np.array([len(one.nodes) for one in d], np.int64)
+        nodes = np.zeros((len(d), int(sizes.max(initial=1))))
+        denominators = np.ones_like(nodes)
+        for i, one in enumerate(d):
+            x = one.place(one.nodes)
+            nodes[i, : len(x)] = x
+            away = x[:, None] - x[None, :] + np.eye(len(x))
+            denominators[i, : len(x)] = 1 / np.prod(away, axis=1)
+        # u is slowest in memory; what has one node only takes no place
+        values = [spins[one.name] for one in d]
+        if d and d[-1].name == "u":
+            turn = [len(d) - 1, *range(len(d) - 1)]
+            d, values = [d[i] for i in turn], [values[i] for i in turn]
+            sizes, nodes, denominators = sizes[turn], nodes[turn], denominators[turn]
+        scale = np.array([one.scale if one.name in RELAXING else 0.0 for one in d])
+        stacked = np.stack(values) if values else np.zeros((0, len(out)))
+        _interpolate(rows, stacked, scale, sizes, nodes, denominators, np.ascontiguousarray(table), out)
+
+    def _locally(self, table: NDArray[np.complex64], spins: dict[str, Float]) -> NDArray[np.complex64]:
+        """(n, column): nodes of a neighbourhood only along u."""
         n, columns = len(spins["t1"]), table.shape[1]
         out = np.zeros((n, columns), np.complex64)
         real = np.ascontiguousarray(table).view(np.float32).reshape(len(self), 2 * columns)
         inner, u = self.dimensions[:-1], self.dimensions[-1]
         sizes = np.array([len(d.nodes) for d in inner])
         chunk = max(256, min(n, 32_000_000 // max(self.n_inner, 1)))
-        order = np.argsort(spins["u"], kind="stable") if u.is_local else None
+        order = np.argsort(spins["u"], kind="stable")
         for lo in range(0, n, chunk):
-            rows = order[lo : lo + chunk] if order is not None else slice(lo, lo + chunk)
+            rows = order[lo : lo + chunk]
             factors = [d.weights(spins[d.name][rows]).astype(np.float32) for d in inner]
             packed = np.concatenate(factors, axis=1)
             w = np.empty((len(packed), self.n_inner), np.float32)
             _products(packed, sizes, w)
-            if not u.is_local:
-                out[rows] = (w @ real).view(np.complex64)
-                continue
             result = np.empty((len(w), 2 * columns), np.float32)
             value = np.round(spins["u"][rows], 9)  # sorted: spins on a lattice share few places
             edges = np.concatenate(([0], np.flatnonzero(np.diff(value)) + 1, [len(value)]))
@@ -155,3 +198,41 @@ def _products(packed, sizes, out):
                     out[n, i * m + j] = value * packed[n, at + j]
             filled *= m
             at += m
+
+
+@numba.njit(parallel=True, cache=True, fastmath={"contract", "reassoc", "nsz"})
+def _interpolate(rows, values, scale, sizes, nodes, denominators, table, out):
+    """Lagrange interpolation in a product grid, first dimension slowest. values (dimension, spin)."""
+    n_dimensions, n_atoms, n_columns = len(sizes), table.shape[0], table.shape[1]
+    n_blocks = 64
+    for block in numba.prange(n_blocks):
+        w = np.ones((max(1, n_dimensions), nodes.shape[1]), np.float32)
+        product = np.ones(n_atoms, np.float32)
+        total = np.empty(n_columns, np.complex64)
+        for r in range(block * len(rows) // n_blocks, (block + 1) * len(rows) // n_blocks):
+            v = rows[r]
+            filled = 1
+            product[0] = 1
+            for d in range(n_dimensions):
+                x = values[d, v]
+                if scale[d] > 0:
+                    x = 1.0 if math.isinf(x) else x / (x + scale[d])
+                m = sizes[d]
+                for i in range(m):
+                    here = denominators[d, i]
+                    for j in range(m):
+                        if j != i:
+                            here *= x - nodes[d, j]
+                    w[d, i] = here
+                for i in range(filled - 1, -1, -1):
+                    before = product[i]
+                    for j in range(m - 1, -1, -1):
+                        product[i * m + j] = before * w[d, j]
+                filled *= m
+            for c in range(n_columns):
+                total[c] = 0
+            for a in range(filled):
+                for c in range(n_columns):
+                    total[c] += product[a] * table[a, c]
+            for c in range(n_columns):
+                out[v, c] = total[c]

@@ -170,23 +170,22 @@ def components_of(
     nodes, course = _time_nodes(columns, drift, players, who, loud, allowed)
     orders, hearing = _orders(columns, players, who, inside.counts, rng, 0.1 * allowed / math.sqrt(columns.energy))
     n_features = len(columns.column)
-    whole = np.eye(n_features * len(nodes), dtype=np.complex64).reshape(n_features, len(nodes), -1)
     plain = Voices(
         group,
         columns.column,
         group.time[nodes],
         drift.time[nodes],
         np.array(orders, np.int64),
-        np.broadcast_to(whole, (len(orders), *whole.shape)).copy(),
-        np.full(len(orders), whole.shape[-1], np.int64),
+        np.zeros((len(orders), n_features, len(nodes), 0), np.complex64),
+        np.zeros(len(orders), np.int64),
     )
-    y = plain.values(table, atoms, players, chosen, which, inside, along, weight=loud)
-    y = y.reshape(len(orders), n_features, len(nodes), n).astype(complex)
+    parts = [part for _, part in plain.spoken(table, atoms, players, chosen, which, inside, along, weight=loud)]
+    y = np.concatenate(parts, axis=1).reshape(len(orders), n, n_features, len(nodes)).astype(complex)
     rows, to_rows = columns.rows()
     lower, in_time = scipy.linalg.rq(course, mode="economic")
     found = []
     for i in range(len(orders)):
-        flat = np.einsum("gf,fsv,sl->vgl", to_rows, y[i], lower, optimize=True).reshape(n, -1)
+        flat = np.einsum("gf,vfs,sl->vgl", to_rows, y[i], lower, optimize=True).reshape(n, -1)
         values, vectors = np.linalg.eigh(flat.conj().T @ flat * hearing[i] ** 2)
         found.append((np.maximum(values[::-1], 0), vectors[:, ::-1]))
     every = np.sort(np.concatenate([values for values, _ in found]))
@@ -265,7 +264,7 @@ def _time_nodes(
     courses *= loudest / (math.sqrt(float((loud**2).sum())) or 1.0)
     r, pivots = scipy.linalg.qr(courses, mode="r", pivoting=True)
     size = np.abs(np.diag(r[:, : min(r.shape)])) * math.sqrt(group.n_samples)
-    nodes = np.sort(pivots[: max(1, int(np.count_nonzero(size > 0.5 * allowed)))])
+    nodes = np.sort(pivots[: max(1, int(np.count_nonzero(size > allowed)))])
     return nodes, np.linalg.lstsq(courses[:, nodes], courses, rcond=1e-7)[0]
 
 

@@ -45,20 +45,32 @@ def box_factor(k: Float, edges: Float | None, order: Order = PLAIN) -> Float | f
     return factor
 
 
+def _series() -> Float:
+    """j_m(z) = z^m sum_i SERIES[m, i] z^(2 i)"""
+    out = np.zeros((24, 9))
+    for m in range(24):
+        out[m, 0] = 1 / scipy.special.factorial2(2 * m + 1)
+        for i in range(1, 9):
+            out[m, i] = -0.5 * out[m, i - 1] / (i * (2 * m + 2 * i + 1))
+    return out
+
+
+SERIES = _series()
+
+
 @numba.njit(cache=True)
 def spherical_bessel(z, out):
     """j_0 .. j_(len - 1) at any real z."""
     n = len(out)
     a = abs(z)
-    if a < 1.5:  # the power series
-        lead = 1.0
+    if a < 1.5 and n <= len(SERIES):  # the power series
+        square, power, last = a * a, 1.0, 2 if a < 0.1 else (4 if a < 0.5 else 8)
         for m in range(n):
-            term, total = 1.0, 1.0
-            for i in range(1, 9):
-                term *= -0.5 * a * a / (i * (2 * m + 2 * i + 1))
-                total += term
-            out[m] = lead * total
-            lead *= a / (2 * m + 3)
+            total = SERIES[m, last]
+            for i in range(last - 1, -1, -1):
+                total = total * square + SERIES[m, i]
+            out[m] = power * total
+            power *= a
     elif a > n:  # upwards
         out[0] = math.sin(a) / a
         if n > 1:

@@ -36,7 +36,7 @@ from lauterbur.acquisition.twin.transform import (
 Float = NDArray[np.float64]
 NUFFT_TOLERANCE = 1e-5
 DIRECT_LIMIT = 3e7  # spins times points
-BLOCK_BYTES = 400e6  # of volumes transformed at once
+BLOCK_BYTES = 600e6  # of volumes transformed at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,11 +101,11 @@ def _spread(index, taps, coil, values, out):
                 out[m, at + i] += taps[v, i] * value
 
 
-@numba.njit(parallel=True, cache=True)
-def _listen(lines, at, bins, rows, loudness, sample_loudness, readouts, time, terms, readout, channel, out, energy):
-    """out[readout[r], channel, t] += sum_m W[r, m, t] lines[m, at[r], bins[t]] for r in rows; energy[r, m] of each.
+@numba.njit(parallel=True, cache=True, fastmath={"contract", "reassoc", "nsz"})
+def _listen(lines, at, runs, rows, loudness, readouts, time, terms, readout, channel, out, energy):
+    """out[readout[r], channel, t] += sum_m W[r, m, t] lines[m, at[r], bin(t)] for r in rows; energy[r, m] of each.
 
-    Each row and each sample are weighed by their loudness.
+    runs (run, 3): samples from, to, and the bin of the first, which the others follow.
     """
     n = time.shape[2]
     for i in numba.prange(len(rows)):
@@ -119,15 +119,32 @@ def _listen(lines, at, bins, rows, loudness, sample_loudness, readouts, time, te
                 more = readouts[m, r, j] * loudness[r]
                 for t in range(n):
                     weight[t] += more * time[m, j, t]
-            line = lines[m, at[i]]
             total = np.float32(0)
-            for t in range(n):
-                value = weight[t] * line[bins[t]] * sample_loudness[t]
-                total += value.real * value.real + value.imag * value.imag
-                target[t] += value
+            for run in range(len(runs)):
+                lo, hi = runs[run, 0], runs[run, 1]
+                line = lines[m, at[i], runs[run, 2] : runs[run, 2] + hi - lo]
+                for t in range(hi - lo):
+                    value = weight[lo + t] * line[t]
+                    total += value.real * value.real + value.imag * value.imag
+                    target[lo + t] += value
             energy[r, m] += total
         for t in range(n):
             out[readout[r], channel, t] += target[t]
+
+
+@numba.njit(parallel=True, cache=True)
+def _gather(source, needed, out):
+    """out[m, i] = source[m, needed[i]], with zeros to its end."""
+    width = source.shape[2]
+    for i in numba.prange(len(needed)):
+        for m in range(source.shape[0]):
+            out[m, i, :width] = source[m, needed[i]]
+            out[m, i, width:] = 0
+
+
+def _runs(bins: NDArray[np.intp]) -> NDArray[np.intp]:
+    edge = np.concatenate(([0], np.flatnonzero(np.diff(bins) != 1) + 1, [len(bins)]))
+    return np.column_stack((edge[:-1], edge[1:], bins[edge[:-1]]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,15 +152,21 @@ class Axis:
     """One axis of a separable encoding: its levels in turns per step, and the transforms that reach them."""
 
     turns: Float  # (level,) per step of the lattice
+    size: int  # places
     base: float  # turns per place
     transforms: list[Transform]
     origin: NDArray[np.complex128]  # (level,) phase of the lattice's first place
+
+    @property
+    def room(self) -> int:
+        """Places its transforms need."""
+        return max(self.size, *(t.n for t in self.transforms))
 
     @staticmethod
     def of(turns: Float, size: int, first: float, per_step: float = 1.0, *, together: bool = False) -> Axis:
         """`size` places, `per_step` of them in a step of the lattice, the first one `first` steps from k's origin."""
         base, found = transforms(turns / per_step, size, together=together)
-        return Axis(turns, base, found, np.exp(-2j * np.pi * turns * first))
+        return Axis(turns, size, base, found, np.exp(-2j * np.pi * turns * first))
 
 
 class Separable:
@@ -186,8 +209,9 @@ class Separable:
             n_a = int(start.max()) + WIDTH
         else:
             start = where[a]
-        self.shape = (sizes[c], sizes[b], n_a)
-        self.index = (where[c] * sizes[b] + where[b]) * n_a + start
+        self.shape = (self.c.room, self.b.room, n_a)
+        self.index = (where[c] * self.shape[1] + where[b]) * n_a + start
+        self.rooms: dict[str, NDArray[np.complex64]] = {}
         begin = first[a] + origin / self.fineness
         self.a = [Axis.of(turns, n_a, begin, self.fineness, together=True) for turns in along]
         self.bases = []  # what the transforms leave to the spins
@@ -237,9 +261,16 @@ class Separable:
             b, c = c, b
         return (along, b, c), lines
 
+    def _room(self, name: str, shape: tuple[int, ...]) -> NDArray[np.complex64]:
+        """Memory that is used again by the next components; what was in it is still there."""
+        if name not in self.rooms or self.rooms[name].size < math.prod(shape):
+            self.rooms[name] = np.zeros(math.prod(shape), np.complex64)
+        return self.rooms[name][: math.prod(shape)].reshape(shape)
+
     def _volume(self, values, coil) -> NDArray[np.complex64]:
         """(component, c, b, a)"""
-        out = np.zeros((len(values), math.prod(self.shape)), np.complex64)
+        out = self._room("volume", (len(values), math.prod(self.shape)))
+        out[:] = 0
         if self.taps is not None:
             _spread(self.index, self.taps, coil, values, out)
         else:
@@ -257,31 +288,32 @@ class Separable:
             samples = self._loudness(self.a[i], a, order)
             for lo in range(0, len(values), step):
                 some = slice(lo, lo + step)
-                mine = course.readouts[some], course.time[some], course.terms[some]
+                mine = course.readouts[some], course.time[some] * samples, course.terms[some]
                 volume = self._volume(values[some], turned)
-                for lines, at, here in self._lines(volume, rows):
+                for source, at, here in self._lines(volume, rows):
+                    needed, back = np.unique(at, return_inverse=True)
+                    lines = self._room("lines", (len(source), len(needed), self.a[i].room))
+                    _gather(source, needed, lines)
                     along = self.a[i].transforms[0]
-                    encoded, heard = along.apply(lines, 2), energy[:, some]
-                    _listen(encoded, at, along.at, here, loudness, samples, *mine, readout, channel, out, heard)
+                    encoded, heard = along.apply(lines, 2, self.shape[2]), energy[:, some]
+                    _listen(
+                        encoded, back.reshape(-1), _runs(along.at), here, loudness, *mine, readout, channel, out, heard
+                    )
         return energy.sum(axis=0, dtype=float)
 
     def _lines(self, volume, rows):
-        """Lines along the readout (m, line, a), which line each row listens to, and the rows, part by part."""
+        """Lines along the readout (m, line, a), which of them each row listens to, and the rows, part by part."""
         for along_c in self.c.transforms:
             at_c = _places(along_c, len(self.c.turns))
-            part = along_c.apply(volume, 1)
+            part = along_c.apply(volume, 1, self.c.size)
             for along_b in self.b.transforms:
                 at_b = _places(along_b, len(self.b.turns))
                 here = rows[(at_c[self.c_index[rows]] >= 0) & (at_b[self.b_index[rows]] >= 0)]
                 if not len(here):
                     continue
-                both = along_b.apply(part, 2)  # (m, c, b, a)
+                both = along_b.apply(part, 2, self.b.size)  # (m, c, b, a)
                 at = at_c[self.c_index[here]] * both.shape[2] + at_b[self.b_index[here]]
-                lines = both.reshape(both.shape[0], -1, both.shape[3])
-                needed, back = np.unique(at, return_inverse=True)
-                if len(needed) < 0.9 * lines.shape[1]:
-                    lines, at = np.ascontiguousarray(lines[:, needed]), back.reshape(-1)
-                yield lines, at, here
+                yield both.reshape(both.shape[0], -1, both.shape[3]), at, here
 
 
 def _places(transform: Transform, n: int) -> NDArray[np.intp]:

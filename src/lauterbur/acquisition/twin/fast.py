@@ -55,7 +55,7 @@ class Accuracy:
 
 
 # Of a whole subject: looser, so that a 1 mm head takes minutes. How much that costs beside thermal noise is not measured.
-IMAGING = Accuracy(states=1e-3, heard=5e-3, nodes=2e-3, rank=3e-3, one_noise=True)
+IMAGING = Accuracy(states=2e-3, heard=1.2e-2, nodes=3e-3, rank=1.5e-2, one_noise=True)
 
 
 def play_fast(
@@ -184,7 +184,8 @@ def _play_pass(part: Pass, players: Cast, axis, receive, accuracy, rng, out, rep
     place = players.place.subset(chosen)
     offset = players.spins.off_resonance[chosen]
     loud = math.sqrt(sum(c.energy for c in columns if not c.group.is_silent)) or 1.0
-    allowed = accuracy.rank * loud / math.sqrt(max(1, sum(not c.group.is_silent for c in columns)))
+    n_live = sum(not c.group.is_silent for c in columns)
+    allowed, heard_so_far = accuracy.rank * loud / math.sqrt(max(1, n_live)), 0.0
     for i, (column, table) in enumerate(zip(columns, tables, strict=True)):
         tell(0.4 + 0.6 * i / len(columns), "spins")
         group = column.group
@@ -205,9 +206,11 @@ def _play_pass(part: Pass, players: Cast, axis, receive, accuracy, rng, out, rep
         if encode is None:
             continue
         expected = found.energy * together(found, column.k, place, size, values, rng)
-        wanted = _loudest(expected, allowed / math.sqrt(float(expected.sum())))
+        heard_so_far += float(expected.sum())
+        limit = accuracy.rank * math.sqrt(max(heard_so_far, loud**2) / max(1, n_live))
+        wanted = _loudest(expected, limit / math.sqrt(float(expected.sum())))
         if witness is not None:
-            witness.left_out.append(float(expected[~wanted].sum() / loud**2))
+            witness.left_out.append(float(expected[~wanted].sum()) / max(heard_so_far, loud**2))
         found = found.subset(wanted)
         report["components"] += found.n_components
         heard = _encode(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lauterbur.acquisition.twin.compile import Timeline
 from lauterbur.acquisition.twin.graph import K_GRID
-from lauterbur.acquisition.twin.heard import Records
+from lauterbur.acquisition.twin.heard import Records, alike
 
 Float = NDArray[np.float64]
 TAU_STEP = 1e-7  # s
@@ -74,8 +74,7 @@ def group_rows(records: Records, line: Timeline) -> list[Group]:
             records.is_silent,
         )
     )
-    _, kind = np.unique(timing.astype(np.int64), axis=0, return_inverse=True)
-    kind = kind.reshape(-1)
+    _, kind = alike(timing.astype(np.int64))
     groups = []
     for which in range(int(kind.max()) + 1):
         left = np.flatnonzero(kind == which)
@@ -96,9 +95,8 @@ def _peel(records: Records, line: Timeline, pairs: NDArray, start: Float) -> tup
     tau = records.tau[records.record[pairs]]
     away = records.k[records.record[pairs]] - reference[back]
     code = np.column_stack((np.round(tau / TAU_STEP), np.round(away / K_GRID))).astype(np.int64)
-    columns, column, count = np.unique(code, axis=0, return_inverse=True, return_counts=True)
-    column = column.reshape(-1)
-    common = (count >= COMMON * len(readout)) | ~columns[:, 1:].any(axis=1)
+    columns, column = alike(code)
+    common = (np.bincount(column) >= COMMON * len(readout)) | ~code[columns, 1:].any(axis=1)
     taken = common[column]
     kept, number = np.unique(column[taken], return_inverse=True)
     number = number.reshape(-1)

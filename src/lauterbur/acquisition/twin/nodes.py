@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lauterbur.acquisition.twin.atoms import CANDIDATES, AtomGrid, Dimension, chebyshev, local
+from lauterbur.acquisition.twin.atoms import CANDIDATES, AtomGrid, Dimension, Extent, local
 from lauterbur.acquisition.twin.cast import Cast, ExactAtoms, Parameters, exact_atoms, joined, maps_of
 from lauterbur.acquisition.twin.graph import Graph, play
 from lauterbur.acquisition.twin.heard import Records
@@ -21,6 +21,7 @@ from lauterbur.errors import ResourceError
 
 MAX_ATOMS = 600_000
 LEAVES = 12
+SHOWN_SPINS = 100_000  # that the cuts are judged by
 FEW_SPINS = 3000  # below that a leaf is not worth cutting
 SHOWN = 800  # pulses of the program that nodes are judged by
 BASE = 4  # spins per leaf that judge
@@ -56,8 +57,7 @@ class LeafAtoms:
         for i, grid in enumerate(self.grids):
             rows = np.flatnonzero(leaf == i)
             if len(rows):
-                block = table[self.first[i] : self.first[i + 1]]
-                out[rows] = grid.interpolate(block, {name: parameters[name][rows] for name in grid.parameters})
+                grid.interpolate(table[self.first[i] : self.first[i + 1]], parameters, rows, out)
         return out
 
 
@@ -113,26 +113,31 @@ def choose_atoms(
 
 
 def _leaves(full: Parameters) -> NDArray[np.int16]:
-    """Cut the widest leaf in its widest parameter, at the largest gap near the middle, until there are enough."""
-    columns = np.column_stack(
-        [
-            np.log(np.clip(full["t1"], 1e-3, 1e3)),
-            np.log(np.clip(full["t2"], 1e-4, 1e3)),
-            2 * full["b1"],
-            full["offset"] / 150,
-            full["diffusion"] / 1e-9,
-        ]
-    )
+    """Cut the widest leaf in its widest parameter, at the largest gap near the middle, until there are enough.
+
+    Where to cut is decided on some of the spins.
+    """
+
+    def column(d: int, rows: slice | NDArray = slice(None)) -> NDArray[np.float64]:
+        value = full[("t1", "t2", "b1", "offset", "diffusion")[d]][rows]
+        if d < 2:
+            return np.log(np.clip(value, (1e-3, 1e-4)[d], 1e3))
+        return np.asarray(value * (2.0, 1 / 150, 1e9)[d - 2])
+
+    n = len(full["t1"])
+    some = slice(None, None, max(1, n // SHOWN_SPINS))
+    columns = np.column_stack([column(d, some) for d in range(5)])
+    share = n / len(columns)
     leaf = np.zeros(len(columns), np.int16)
-    if np.ptp(columns, axis=0).max() < 0.5:
-        return leaf
-    spans = {0: np.ptp(columns, axis=0)}
+    spans, cuts = {0: np.ptp(columns, axis=0)}, []
+    if spans[0].max() < 0.5:
+        return np.zeros(n, np.int16)
     while len(spans) < LEAVES:
         widest = max(spans, key=lambda i: spans[i].max())
         if spans[widest].max() < 0.6:
             break
         rows = np.flatnonzero(leaf == widest)
-        if len(rows) < FEW_SPINS:
+        if len(rows) * share < FEW_SPINS:
             spans[widest] = np.zeros(5)
             continue
         d = int(np.argmax(spans[widest]))
@@ -142,9 +147,14 @@ def _leaves(full: Parameters) -> NDArray[np.int16]:
         cut = edges[inner][int(np.argmin(count[inner]))] + (edges[1] - edges[0]) / 2
         new = len(spans)
         leaf[rows[value > cut]] = new
+        cuts.append((widest, d, cut))
         spans[widest] = np.ptp(columns[leaf == widest], axis=0)
         spans[new] = np.ptp(columns[leaf == new], axis=0)
-    return leaf
+    everyone = np.zeros(n, np.int16)
+    for new, (old, d, cut) in enumerate(cuts, start=1):
+        rows = np.flatnonzero(everyone == old)
+        everyone[rows[column(d, rows) > cut]] = new
+    return everyone
 
 
 def _dimensions(
@@ -184,7 +194,8 @@ def _dimensions(
         return {name: (v[:, loud] if name == "field" else v[loud].copy()) for name, v in some.items()}
 
     parts, plan = [base()], []
-    options = {name: {n: chebyshev(name, full[name][rows], n) for n in CANDIDATES} for name in NAMES}
+    extents = {name: Extent.of(name, full[name][rows]) for name in NAMES}
+    options = {name: {n: extents[name].chebyshev(n) for n in CANDIDATES} for name in NAMES}
     for name in NAMES:
         for n, option in options[name].items():
             if len(option.nodes) < n:
@@ -196,7 +207,7 @@ def _dimensions(
                     actor["field"] = np.full((1, len(loud)), node, complex)
                 parts.append(actor)
             plan.append((name, n))
-            if n == 1 and not np.ptp(np.nan_to_num(full[name][rows], posinf=1e300)):
+            if n == 1 and extents[name].low == extents[name].high:
                 break
     amplitude = played(joined(parts))
     amplitude = amplitude.reshape(len(amplitude), -1, len(loud))

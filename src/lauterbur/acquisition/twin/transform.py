@@ -32,24 +32,24 @@ class Transform:
     at: NDArray[np.intp]  # (level,) where in the result each is
     matrix: NDArray[np.complex64] | None  # (level, index)
 
-    def apply(self, array: NDArray[np.complex64], axis: int) -> NDArray[np.complex64]:
-        """The same array with this axis turned from index to what `at` tells; the axis may be 1, 2 or last."""
+    def apply(self, array: NDArray[np.complex64], axis: int, size: int) -> NDArray[np.complex64]:
+        """The same array with this axis turned from its first `size` indices to what `at` tells; axis 1, 2 or last.
+
+        A fast transform is done in place, in an array that has room for n along the axis; zeros lie beyond `size`.
+        """
+        head = (slice(None),) * axis
         if self.matrix is not None:
+            array = array[(*head, slice(0, size))]
             if axis == array.ndim - 1:
                 return np.matmul(array, self.matrix.T)
             if axis == array.ndim - 2:
                 return np.matmul(self.matrix, array)
             flat = array.reshape(array.shape[0], array.shape[1], -1)
             return np.matmul(self.matrix, flat).reshape(array.shape[0], -1, *array.shape[2:])
-        size = array.shape[axis]
-        if size > self.n:  # the object is longer than the field of view: it folds
-            head = [slice(None)] * axis
-            folded = array[(*head, slice(0, self.n))].copy()
-            for lo in range(self.n, size, self.n):
-                hi = min(lo + self.n, size)
-                folded[(*head, slice(0, hi - lo))] += array[(*head, slice(lo, hi))]
-            array = folded
-        return scipy.fft.fft(array, self.n, axis=axis, workers=-1)
+        for lo in range(self.n, size, self.n):  # the object is longer than the field of view: it folds
+            hi = min(lo + self.n, size)
+            array[(*head, slice(0, hi - lo))] += array[(*head, slice(lo, hi))]
+        return scipy.fft.fft(array[(*head, slice(0, self.n))], axis=axis, workers=-1, overwrite_x=True)
 
 
 def transforms(turns: Float, size: int, *, together: bool = False) -> tuple[float, list[Transform]]:
@@ -72,10 +72,12 @@ def transforms(turns: Float, size: int, *, together: bool = False) -> tuple[floa
     if np.count_nonzero(on_grid) < (1 if together else 0.6) * len(turns):
         return base, whole
     base = float(first - round(first * n) / n)
-    found = [Transform(every[on_grid], n, np.round((turns[on_grid] - base) * n).astype(np.intp) % n, None)]
+    found = []
     if not on_grid.all():
         left = every[~on_grid]
         found.append(Transform(left, 0, np.arange(len(left)), _matrix(turns[left] - base, size)))
+    # last, since it is done in place
+    found.append(Transform(every[on_grid], n, np.round((turns[on_grid] - base) * n).astype(np.intp) % n, None))
     return base, found
 
 

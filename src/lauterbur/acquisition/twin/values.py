@@ -7,6 +7,7 @@ decay of its column at a few sample times, and with the polynomials its box make
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numba
@@ -22,7 +23,7 @@ Float = NDArray[np.float64]
 CHUNK_BYTES = 48e6
 
 
-@numba.njit(cache=True, inline="always")
+@numba.njit(cache=True, fastmath={"contract", "reassoc", "nsz"})
 def _polynomial(z, terms, bessel, out):
     """out[n, p] = sum_l terms[n, p, l] j_l(z)"""
     spherical_bessel(z, bessel)
@@ -34,8 +35,8 @@ def _polynomial(z, terms, bessel, out):
             out[n, p] = total
 
 
-@numba.njit(parallel=True, cache=True)
-def _mix(
+@numba.njit(parallel=True, cache=True, fastmath={"contract", "reassoc", "nsz"})
+def _speak(
     amplitude,
     column,
     tau,
@@ -52,14 +53,22 @@ def _mix(
     terms_b,
     terms_c,
     orders,
-    mixing,
-    first,
     weight,
     out,
 ):
-    """out[first[o] + m, v] = weight[v] sum_fs y[o, f, s] mixing[o, f, s, m], y: feature f of v at time s in polynomial o."""
+    """out[o, v, f * times + s]: feature f of spin v at time s in polynomial o."""
     n_places, n_spins, n_features = amplitude.shape
     n_columns, n_times, n_orders = len(tau), len(time), len(orders)
+    plain = n_places == 1  # then each polynomial has its own Bessel function, and a real factor
+    la, lb, lc = len(terms_a), len(terms_b), len(terms_c)
+    real_a, real_b, real_c = np.empty(la), np.empty(lb), np.empty(lc)
+    if plain:
+        for n in range(la):
+            real_a[n] = terms_a[n, 0, n].real
+        for n in range(lb):
+            real_b[n] = terms_b[n, 0, n].real
+        for n in range(lc):
+            real_c[n] = terms_c[n, 0, n].real
     n_blocks = 64
     for block in numba.prange(n_blocks):
         bessel_a, bessel_b, bessel_c = (
@@ -70,9 +79,8 @@ def _mix(
         a = np.empty(terms_a.shape[:2], np.complex128)
         b = np.empty(terms_b.shape[:2], np.complex128)
         c = np.empty(terms_c.shape[:2], np.complex128)
-        factor = np.empty((n_orders, n_places, n_columns), np.complex64)
+        factor = np.empty((n_columns, n_orders, n_places), np.complex64)
         for v in range(block * n_spins // n_blocks, (block + 1) * n_spins // n_blocks):
-            total = np.zeros(first[n_orders], np.complex64)
             for s in range(n_times):
                 for q in range(n_columns):
                     turns = offset[v] * (tau[q] + left[s])
@@ -81,10 +89,10 @@ def _mix(
                     since = tau[q] + time[s]
                     size = math.exp(-time[s] * r2[v] - abs(since) * r2_prime[v])
                     turn = -2 * math.pi * turns
-                    phase = complex(size * math.cos(turn), size * math.sin(turn))
+                    phase = complex(size * math.cos(turn), size * math.sin(turn)) * weight[v]
                     if len(edges) == 0:
                         for p in range(n_places):
-                            factor[0, p, q] = phase
+                            factor[q, 0, p] = phase
                         continue
                     za, zb, zc = 0.0, 0.0, 0.0
                     for d in range(3):
@@ -92,6 +100,15 @@ def _mix(
                         za += here * edges[0, d]
                         zb += here * edges[1, d]
                         zc += here * edges[2, d]
+                    if plain:
+                        spherical_bessel(math.pi * za, bessel_a)
+                        spherical_bessel(math.pi * zb, bessel_b)
+                        spherical_bessel(math.pi * zc, bessel_c)
+                        for o in range(n_orders):
+                            na, nb, nc = orders[o, 0], orders[o, 1], orders[o, 2]
+                            both = bessel_a[na] * real_a[na] * bessel_b[nb] * real_b[nb]
+                            factor[q, o, 0] = phase * (both * bessel_c[nc] * real_c[nc])
+                        continue
                     _polynomial(math.pi * za, terms_a, bessel_a, a)
                     _polynomial(math.pi * zb, terms_b, bessel_b, b)
                     _polynomial(math.pi * zc, terms_c, bessel_c, c)
@@ -100,19 +117,17 @@ def _mix(
                         p = 0
                         for pa in range(a.shape[1]):
                             for pb in range(b.shape[1]):
+                                ab = phase * a[na, pa] * b[nb, pb]
                                 for pc in range(c.shape[1]):
-                                    factor[o, p, q] = phase * a[na, pa] * b[nb, pb] * c[nc, pc]
+                                    factor[q, o, p] = ab * c[nc, pc]
                                     p += 1
-                for o in range(n_orders):
-                    n_mixed = first[o + 1] - first[o]
-                    for f in range(n_features):
+                for f in range(n_features):
+                    q = column[f]
+                    for o in range(n_orders):
                         y = np.complex64(0)
                         for p in range(n_places):
-                            y += factor[o, p, column[f]] * amplitude[p, v, f]
-                        for m in range(n_mixed):
-                            total[first[o] + m] += y * mixing[o, f, s, m]
-            for m in range(len(total)):
-                out[m, v] = weight[v] * total[m]
+                            y += factor[q, o, p] * amplitude[p, v, f]
+                        out[o, v, f * n_times + s] = y
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,24 +151,43 @@ class Voices:
         which: NDArray,
         inside: Inside,
         along: Float,
-        weight: NDArray | None = None,
     ) -> NDArray[np.complex64]:
         """(component, spin) of the spins chosen[which], order after order. table: (atom, feature)."""
-        first = np.concatenate(([0], np.cumsum(self.counts)))
-        out = np.empty((int(first[-1]), len(which)), np.complex64)
+        edge = np.concatenate(([0], np.cumsum(self.counts)))
+        out = np.empty((int(edge[-1]), len(which)), np.complex64)
+        n = len(self.column) * len(self.time)
+        for rows, spoken in self.spoken(table, atoms, players, chosen, which, inside, along):
+            for o, count in enumerate(self.counts):
+                mix = self.mixing[o].reshape(n, -1)[:, :count]
+                np.matmul(mix.T, spoken[o].T, out=out[edge[o] : edge[o + 1], rows])
+        return out
+
+    def spoken(
+        self,
+        table: NDArray[np.complex64],
+        atoms: LeafAtoms | ExactAtoms,
+        players: Cast,
+        chosen: NDArray,
+        which: NDArray,
+        inside: Inside,
+        along: Float,
+        weight: NDArray | None = None,
+    ) -> Iterator[tuple[slice, NDArray[np.complex64]]]:
+        """Some of the spins after one another: (order, spin, feature and node) before mixing."""
         spins, edges = players.spins, players.place.edges
         slope = spins.off_resonance_gradient
         highest = [int(n) for n in self.orders.max(axis=0)]
         terms = inside.polynomials((highest[0], highest[1], highest[2]))
-        step = max(512, int(CHUNK_BYTES / (8 * len(inside.shifts) * max(1, len(self.column)))))
+        size = len(self.column) * max(len(inside.shifts), len(self.orders) * len(self.time))
+        step = max(512, int(CHUNK_BYTES / (8 * size)))
         for lo in range(0, len(which), step):
             rows = slice(lo, lo + step)
             who = chosen[which[rows]]
             amplitude = np.empty((len(inside.shifts), len(who), len(self.column)), np.complex64)
             for p, shift in enumerate(inside.shifts):
                 amplitude[p] = atoms.values(table, players.parameters(who, shift, along), p, which[rows])
-            mixed = np.empty((len(out), len(who)), np.complex64)
-            _mix(
+            spoken = np.empty((len(self.orders), len(who), len(self.column) * len(self.time)), np.complex64)
+            _speak(
                 amplitude,
                 self.column,
                 self.group.tau,
@@ -168,10 +202,7 @@ class Voices:
                 np.zeros((0, 3)) if edges is None else edges,
                 *terms,
                 self.orders,
-                self.mixing,
-                first,
-                (players.weight[who] if weight is None else weight[rows]).astype(np.complex64),
-                mixed,
+                (players.weight[who] if weight is None else weight[rows]).astype(np.complex128),
+                spoken,
             )
-            out[:, rows] = mixed
-        return out
+            yield rows, spoken
