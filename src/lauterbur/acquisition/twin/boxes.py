@@ -31,6 +31,8 @@ HIGHEST = 6  # order of the polynomials
 
 def leftover(turns: Float, order: int) -> Float:
     """j_n(pi a): what a box leaves of its n-th polynomial at k.edge = a turns."""
+    if order == 0:
+        return np.sinc(turns)
     size = scipy.special.spherical_jn(order, np.pi * np.abs(turns))
     return np.asarray(size * np.sign(turns) if order % 2 else size)
 

@@ -36,6 +36,7 @@ from lauterbur.acquisition.twin.transform import (
 Float = NDArray[np.float64]
 NUFFT_TOLERANCE = 1e-5
 DIRECT_LIMIT = 3e7  # spins times points
+TINY = 2e5  # likewise: not worth anything else
 BLOCK_BYTES = 600e6  # of volumes transformed at once
 
 
@@ -425,7 +426,8 @@ def encoder(place: Place, k: Float, time: Float, offset: Float) -> tuple[Separab
     Returns the way to sum, and the drift that it takes care of.
     """
     drift = Drift.of(k, time, float(np.abs(offset).max(initial=0.0)))
-    fit = Separable.fits(place, k)
+    work = len(place.position) * k.shape[0] * k.shape[1]
+    fit = Separable.fits(place, k) if work > TINY else None
     if fit is not None:
         assert place.lattice is not None
         steps = np.linalg.solve(place.lattice.affine[:3, :3], drift.shift) * np.abs(offset).max()
@@ -433,7 +435,7 @@ def encoder(place: Place, k: Float, time: Float, offset: Float) -> tuple[Separab
         if max(across) * np.abs(k @ place.lattice.affine[:3, :3]).max() > PHASE_TOLERANCE:
             drift = Drift.none(time)
         return Separable(place, k, *fit, drift, offset), drift
-    if place.lattice is None or len(place.position) * k.shape[0] * k.shape[1] <= DIRECT_LIMIT:
+    if place.lattice is None or work <= DIRECT_LIMIT:
         moved = Place(place.position + offset[:, None] * drift.shift, place.edges, None)
-        return (Direct if len(place.position) * k.shape[0] * k.shape[1] <= DIRECT_LIMIT else Nufft)(moved, k), drift
+        return (Direct if work <= DIRECT_LIMIT else Nufft)(moved, k), drift
     return Nufft(place, k), Drift.none(time)

@@ -44,17 +44,19 @@ RECORD_BYTES = 400e6  # amplitudes held at once
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Where the engine stops. Each is a relative error of the signal's norm."""
+    """Where the engine stops. Each is a relative error of the signal's norm; together they make about 0.3 %."""
 
-    states: float = 1e-4  # a state is dropped where it can bring less than this part of the typical signal
-    heard: float = 1e-3  # and is not listened to where less than this is left of it in k-space
-    nodes: float = 5e-4  # interpolation between atoms, per parameter
-    rank: float = 5e-4  # of the readouts' and the time courses' bases
+    states: float = 5e-4  # a state is dropped where it can bring less than this part of the typical signal
+    heard: float = 2e-3  # and is not listened to where less than this is left of it in k-space
+    nodes: float = 1e-3  # interpolation between atoms, per parameter
+    rank: float = 2e-3  # of the readouts' and the time courses' bases
     sample: int = 192  # spins played exactly to choose all that
     one_noise: bool = False  # coils share one noise level: what may be left out is judged against all of them together
 
 
-# Of a whole subject: looser, so that a 1 mm head takes minutes. How much that costs beside thermal noise is not measured.
+FINE = Accuracy(states=1e-4, heard=1e-3, nodes=5e-4, rank=5e-4)  # of small jobs, which take no time anyway
+SMALL = 3e6  # spins and samples, of all coils
+# Of a whole subject with its noise, which makes several per cent of an image
 IMAGING = Accuracy(states=2e-3, heard=1.2e-2, nodes=3e-3, rank=1.5e-2, one_noise=True)
 
 
@@ -76,12 +78,13 @@ def play_fast(
     receive: None, or anything of shape (rx, n) whose item i is coil i at the spins. `out`, which may be a memory map, is
     added to; only the last of several calls that fill it may demodulate.
     """
-    accuracy = accuracy or Accuracy()
     tell = progress or (lambda fraction, what: None)
     rng = np.random.default_rng(np.random.SeedSequence([seed, 0x7A11]))
     line = timeline(program, larmor_frequency=larmor_frequency, with_diffusion=bool(spins.diffusion.any()))
     n_rx = 1 if receive is None else receive.shape[0]
     n_most = int(line.n_samples.max()) if len(line.n_samples) else 0
+    if accuracy is None:
+        accuracy = FINE if n_rx * (len(spins) + int(line.n_samples.sum())) < SMALL else Accuracy()
     if out is None:
         out = np.zeros((len(line.start), n_rx, n_most), np.complex64)
     report: dict = {"passes": [], "atoms": 0, "states": 0, "components": 0}
@@ -211,6 +214,8 @@ def _play_pass(part: Pass, players: Cast, axis, receive, accuracy, rng, out, rep
         wanted = _loudest(expected, limit / math.sqrt(float(expected.sum())))
         if witness is not None:
             witness.left_out.append(float(expected[~wanted].sum()) / max(heard_so_far, loud**2))
+        if not wanted.any():
+            continue
         found = found.subset(wanted)
         report["components"] += found.n_components
         heard = _encode(

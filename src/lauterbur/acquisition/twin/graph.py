@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 K_GRID = 1e-2  # 1/m: states closer than this are one
 TAU_GRID = 1e-8  # s
+LANES = 64  # atoms that are played side by side
 
 
 @dataclass(frozen=True, eq=False)
@@ -348,7 +349,119 @@ def prune(graph: Graph, timeline, maps, t1, t2, wanted, tolerance) -> tuple[Grap
     )
 
 
-@numba.njit(parallel=True, cache=True, fastmath={"contract", "reassoc", "nsz"})
+@numba.njit(cache=True, fastmath={"contract", "reassoc", "nsz"})
+def _turn(p, p_sign, m, m_sign, z, z_sign, grown, turn, b):
+    """One state of one block: gathered from where it was, decayed and grown, turned by the pulse.
+
+    Few arrays, each read in rows of LANES, so that the compiler sees what may be done side by side.
+    """
+    for j in range(LANES):
+        d1 = turn[12 * LANES + j]
+        fp, fm = turn[13 * LANES + j] * turn[14 * LANES + j], turn[13 * LANES + j] * turn[15 * LANES + j]
+        fz = d1 * turn[16 * LANES + j]
+        pr, pi = p[j] * fp, p[LANES + j] * fp * p_sign
+        mr, mi = m[j] * fm, m[LANES + j] * fm * m_sign
+        zr, zi = z[j] * fz + grown * (np.float32(1) - d1), z[LANES + j] * fz * z_sign
+        ar, ai, br, bi = turn[j], turn[LANES + j], turn[2 * LANES + j], turn[3 * LANES + j]
+        gr, gi, dr, di = turn[4 * LANES + j], turn[5 * LANES + j], turn[6 * LANES + j], turn[7 * LANES + j]
+        er, ei = turn[8 * LANES + j], turn[9 * LANES + j]
+        b[j] = ar * pr - ai * pi + br * mr - bi * mi + gr * zr - gi * zi + grown * dr
+        b[LANES + j] = ar * pi + ai * pr + br * mi + bi * mr + gr * zi + gi * zr + grown * di
+        b[2 * LANES + j] = ar * mr + ai * mi + br * pr + bi * pi + gr * zr + gi * zi + grown * dr
+        b[3 * LANES + j] = ar * mi - ai * mr + br * pi - bi * pr + gr * zi - gi * zr - grown * di
+        b[4 * LANES + j] = er * (pr + mr) - ei * (pi - mi) + turn[10 * LANES + j] * zr + grown * turn[11 * LANES + j]
+        b[5 * LANES + j] = er * (pi + mi) + ei * (pr - mr) + turn[10 * LANES + j] * zi
+
+
+@numba.njit(cache=True, fastmath={"contract", "reassoc", "nsz"})
+def _play_block(
+    block,
+    first,
+    source,
+    shape,
+    phase,
+    step,
+    maps,
+    e1,
+    e2,
+    b_index,
+    b_factor,
+    record_first,
+    record_state,
+    record_slot,
+    n_most,
+    out,
+):
+    n_atoms, state = maps.shape[2], 6 * LANES
+    lo = block * LANES
+    width = min(LANES, n_atoms - lo)
+    a = np.zeros((n_most + 1) * state, np.float32)  # the last state is always nothing
+    b = np.zeros((n_most + 1) * state, np.float32)
+    a[4 * LANES : 5 * LANES] = 1.0
+    turn = np.ones(17 * LANES, np.float32)  # this pulse's map, its phase put in; decay; diffusion
+    for i in range(len(shape)):
+        n_new = first[i + 1] - first[i]
+        turn[12 * LANES : 12 * LANES + width] = e1[step[i], lo : lo + width]
+        turn[13 * LANES : 13 * LANES + width] = e2[step[i], lo : lo + width]
+        cs, sn = np.float32(math.cos(phase[i])), np.float32(math.sin(phase[i]))
+        cs2, sn2 = cs * cs - sn * sn, np.float32(2) * cs * sn
+        mp = maps[shape[i]]
+        for j in range(width):
+            n = lo + j
+            turn[j], turn[LANES + j] = mp[0, n], mp[1, n]
+            turn[2 * LANES + j] = mp[2, n] * cs2 - mp[3, n] * sn2
+            turn[3 * LANES + j] = mp[2, n] * sn2 + mp[3, n] * cs2
+            turn[4 * LANES + j] = mp[4, n] * cs - mp[5, n] * sn
+            turn[5 * LANES + j] = mp[4, n] * sn + mp[5, n] * cs
+            turn[6 * LANES + j] = mp[6, n] * cs - mp[7, n] * sn
+            turn[7 * LANES + j] = mp[6, n] * sn + mp[7, n] * cs
+            turn[8 * LANES + j] = mp[8, n] * cs + mp[9, n] * sn
+            turn[9 * LANES + j] = mp[9, n] * cs - mp[8, n] * sn
+            turn[10 * LANES + j], turn[11 * LANES + j] = mp[10, n], mp[11, n]
+        for s in range(n_new):
+            src = source[first[i] + s, 0]
+            p, p_sign = n_most * state, np.float32(1)
+            if src >= 0:
+                p = (src >> 1) * state + (2 * LANES if src & 1 else 0)
+                p_sign = np.float32(-1) if src & 1 else np.float32(1)
+            src = source[first[i] + s, 1]
+            m, m_sign = n_most * state, np.float32(1)
+            if src >= 0:
+                m = (src >> 1) * state + (0 if src & 1 else 2 * LANES)
+                m_sign = np.float32(-1) if src & 1 else np.float32(1)
+            src = source[first[i] + s, 2]
+            z, z_sign = n_most * state, np.float32(1)
+            if src >= 0:
+                z = (src >> 1) * state + 4 * LANES
+                z_sign = np.float32(-1) if src & 1 else np.float32(1)
+            grown = np.float32(1) if s == 0 else np.float32(0)
+            to = s * state
+            if b_index[first[i] + s, 0] >= 0:
+                for slot in range(3):
+                    row = (14 + slot) * LANES
+                    turn[row : row + width] = b_factor[b_index[first[i] + s, slot], lo : lo + width]
+            _turn(
+                a[p : p + 2 * LANES],
+                p_sign,
+                a[m : m + 2 * LANES],
+                m_sign,
+                a[z : z + 2 * LANES],
+                z_sign,
+                grown,
+                turn,
+                b[to : to + state],
+            )
+        for q in range(record_first[i], record_first[i + 1]):
+            at = record_state[q] * state + 2 * LANES * record_slot[q]
+            sign = np.float32(-1) if record_slot[q] == 1 else np.float32(1)
+            for j in range(width):
+                out[q, lo + j] = complex(b[at + j], sign * b[at + LANES + j])
+        a, b = b, a
+        a[n_most * state :] = 0
+        b[n_most * state :] = 0
+
+
+@numba.njit(parallel=True, cache=True)
 def _play(
     first,
     source,
@@ -364,85 +477,31 @@ def _play(
     record_state,
     record_slot,
     n_most,
-    chunk,
     out,
 ):
-    n_atoms = maps.shape[2]
-    n_chunks = (n_atoms + chunk - 1) // chunk
-    for c in numba.prange(n_chunks):
-        lo = c * chunk
-        w = min(chunk, n_atoms - lo)
-        a = np.zeros((n_most, 6, w), np.float32)  # F re, im; F(-k)* re, im; Z re, im
-        b = np.zeros((n_most, 6, w), np.float32)
-        a[0, 4, :] = 1.0
-        for i in range(len(shape)):
-            n_new = first[i + 1] - first[i]
-            d1, d2 = e1[step[i], lo : lo + w], e2[step[i], lo : lo + w]
-            mp = maps[shape[i]]
-            cs, sn = np.float32(math.cos(phase[i])), np.float32(math.sin(phase[i]))
-            cs2, sn2 = cs * cs - sn * sn, np.float32(2) * cs * sn
-            for s in range(n_new):
-                for slot in range(3):
-                    src = source[first[i] + s, slot]
-                    re, im = b[s, 2 * slot], b[s, 2 * slot + 1]
-                    if src < 0:
-                        re[:] = np.float32(0)
-                        im[:] = np.float32(0)
-                        continue
-                    g = src >> 1
-                    sign = np.float32(-1) if src & 1 else np.float32(1)
-                    from_slot = slot
-                    if src & 1 and slot < 2:
-                        from_slot = 1 - slot
-                    ore, oim = a[g, 2 * from_slot], a[g, 2 * from_slot + 1]
-                    if slot == 2:
-                        for j in range(w):
-                            re[j] = ore[j] * d1[j]
-                            im[j] = sign * oim[j] * d1[j]
-                    else:
-                        for j in range(w):
-                            re[j] = ore[j] * d2[j]
-                            im[j] = sign * oim[j] * d2[j]
-                    bi = b_index[first[i] + s, slot]
-                    if bi >= 0:
-                        factor = b_factor[bi, lo : lo + w]
-                        for j in range(w):
-                            re[j] *= factor[j]
-                            im[j] *= factor[j]
-            z0 = b[0, 4]
-            for j in range(w):
-                z0[j] += np.float32(1) - d1[j]
-            for s in range(n_new):
-                for j in range(w):
-                    pr, pi, mr, mi, zr, zi = b[s, 0, j], b[s, 1, j], b[s, 2, j], b[s, 3, j], b[s, 4, j], b[s, 5, j]
-                    n = lo + j
-                    ar, ai = mp[0, n], mp[1, n]
-                    br, bi_ = mp[2, n] * cs2 - mp[3, n] * sn2, mp[2, n] * sn2 + mp[3, n] * cs2
-                    gr, gi = mp[4, n] * cs - mp[5, n] * sn, mp[4, n] * sn + mp[5, n] * cs
-                    er, ei = mp[8, n] * cs + mp[9, n] * sn, mp[9, n] * cs - mp[8, n] * sn
-                    b[s, 0, j] = ar * pr - ai * pi + br * mr - bi_ * mi + gr * zr - gi * zi
-                    b[s, 1, j] = ar * pi + ai * pr + br * mi + bi_ * mr + gr * zi + gi * zr
-                    b[s, 2, j] = ar * mr + ai * mi + br * pr + bi_ * pi + gr * zr + gi * zi
-                    b[s, 3, j] = ar * mi - ai * mr + br * pi - bi_ * pr + gr * zi - gi * zr
-                    b[s, 4, j] = er * (pr + mr) - ei * (pi - mi) + mp[10, n] * zr
-                    b[s, 5, j] = er * (pi + mi) + ei * (pr - mr) + mp[10, n] * zi
-            for j in range(w):
-                n = lo + j
-                dr, di = mp[6, n] * cs - mp[7, n] * sn, mp[6, n] * sn + mp[7, n] * cs
-                b[0, 0, j] += dr
-                b[0, 1, j] += di
-                b[0, 2, j] += dr
-                b[0, 3, j] -= di
-                b[0, 4, j] += mp[11, n]
-            for q in range(record_first[i], record_first[i + 1]):
-                s, slot = record_state[q], record_slot[q]
-                sign = np.float32(-1) if slot == 1 else np.float32(1)
-                for j in range(w):
-                    out[q, lo + j] = complex(b[s, 2 * slot, j], sign * b[s, 2 * slot + 1, j])
-            a, b = b, a
+    """Atoms in blocks of LANES; a state is six rows of them: F re, im; F(-k)* re, im; Z re, im."""
+    for block in numba.prange((maps.shape[2] + LANES - 1) // LANES):
+        _play_block(
+            block,
+            first,
+            source,
+            shape,
+            phase,
+            step,
+            maps,
+            e1,
+            e2,
+            b_index,
+            b_factor,
+            record_first,
+            record_state,
+            record_slot,
+            n_most,
+            out,
+        )
 
 
-def play(graph: Graph, timeline, maps, t1, t2, diffusion, record_state, record_slot, record_first, chunk=64):
+def play(graph: Graph, timeline, maps, t1, t2, diffusion, record_state, record_slot, record_first):
     """Amplitudes just after the pulses: complex64 (record, atom).
 
     record_first: (pulse + 1,) rows of record_state (state within the pulse) and record_slot; slot 0 gives F(k, tau),
@@ -476,7 +535,6 @@ def play(graph: Graph, timeline, maps, t1, t2, diffusion, record_state, record_s
         record_state.astype(np.int32),
         record_slot.astype(np.int32),
         most,
-        chunk,
         out,
     )
     return out
