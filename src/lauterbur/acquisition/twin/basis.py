@@ -185,7 +185,7 @@ def components_of(
     lower, in_time = scipy.linalg.rq(course, mode="economic")
     found = []
     for i in range(len(orders)):
-        flat = np.einsum("gf,vfs,sl->vgl", to_rows, y[i], lower, optimize=True).reshape(n, -1)
+        flat = np.matmul(to_rows, np.matmul(y[i], lower)).reshape(n, -1)
         values, vectors = np.linalg.eigh(flat.conj().T @ flat * hearing[i] ** 2)
         found.append((np.maximum(values[::-1], 0), vectors[:, ::-1]))
     every = np.sort(np.concatenate([values for values, _ in found]))

@@ -171,11 +171,13 @@ class Spectrum:
 
         def loudness(rows: NDArray, offset: Float) -> float:
             total = []
-            for r in rows:
-                window = line.windows[line.window[r]]
-                some = window[rng.integers(len(window), size=24)]
-                total.append(self.energy(line.base[r] - line.k[line.pulse[r]] + some + offset).mean())
-            return float(np.mean(total))
+            for kind in np.unique(line.window[rows]):
+                some = rows[line.window[rows] == kind]
+                window = line.windows[kind]
+                base = line.base[some] - line.k[line.pulse[some]] + offset
+                points = base[:, None, :] + window[rng.integers(len(window), size=(len(some), 24))]
+                total.append(self.energy(points).ravel())
+            return float(np.concatenate(total).mean())
 
         # what a heard readout brings: the loudest k-vector sets the scale
         found = np.array([loudness(readout[rng.choice(order[lo:hi], 48)], k[order[lo]]) for lo, hi in pairwise(edges)])

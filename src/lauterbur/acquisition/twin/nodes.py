@@ -23,7 +23,7 @@ MAX_ATOMS = 600_000
 LEAVES = 12
 SHOWN_SPINS = 100_000  # that the cuts are judged by
 FEW_SPINS = 3000  # below that a leaf is not worth cutting
-SHOWN = 800  # pulses of the program that nodes are judged by
+SHOWN = 400  # pulses of the program that nodes are judged by
 BASE = 4  # spins per leaf that judge
 NAMES = ("t1", "t2", "b1", "offset", "diffusion")
 
