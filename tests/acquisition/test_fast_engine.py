@@ -10,8 +10,8 @@ import pytest
 
 from lauterbur.acquisition.twin import reference
 from lauterbur.acquisition.twin.encode import Course, Direct, Nufft, Separable, encoder
-from lauterbur.acquisition.twin.place import Place, find_lattice
 from lauterbur.acquisition.twin.fast import play_fast
+from lauterbur.acquisition.twin.place import Place, find_lattice
 from lauterbur.acquisition.twin.simulation import simulate
 from lauterbur.acquisition.twin.spins import Spins
 from lauterbur.program import Adc, Gradient, Program, RfPulse

@@ -70,8 +70,8 @@ class Columns:
             at += basis.shape[1]
         if full.shape[1] == 1:
             return full, np.ones((1, 1), complex)
-        q, r = np.linalg.qr(full)
-        return q, r
+        orthonormal, triangle = np.linalg.qr(full)
+        return orthonormal, triangle
 
 
 def columns_of(
@@ -297,13 +297,14 @@ def _orders(
         if count > 1:
             speak[axis, :count] = 1.0
     share = norm[loud] / math.sqrt(float((norm[loud] ** 2).sum()))
-    found, hearing = [], []
+    found: list[Order] = []
+    hearing = []
     for order in product(range(HIGHEST + 1), repeat=3):
         if sum(order) > HIGHEST:
             continue
         heard = math.sqrt(float(np.mean(np.prod([hear[i, m] for i, m in enumerate(order)], axis=0) ** 2)))
         spoken = np.prod([speak[i, m] for i, m in enumerate(order)], axis=0) ** 2
         if order == PLAIN or heard * math.sqrt(float((spoken.mean(axis=0) * share**2).sum())) > floor:
-            found.append(order)
+            found.append((order[0], order[1], order[2]))
             hearing.append(heard)
     return found, np.array(hearing)

@@ -57,7 +57,7 @@ class Accuracy:
 FINE = Accuracy(states=1e-4, heard=1e-3, nodes=5e-4, rank=5e-4)  # of small jobs, which take no time anyway
 SMALL = 3e6  # spins and samples, of all coils
 # Of a whole subject with its noise, which makes several per cent of an image
-IMAGING = Accuracy(states=2e-3, heard=1.2e-2, nodes=3e-3, rank=1.5e-2, one_noise=True)
+IMAGING = Accuracy(states=2e-3, heard=1e-2, nodes=2e-3, rank=1e-2, one_noise=True)
 
 
 def play_fast(
@@ -206,7 +206,7 @@ def _play_pass(part: Pass, players: Cast, axis, receive, accuracy, rng, out, rep
         if witness is not None:
             local, here = witness.within(chosen)
             witness.listen(found, column.k, drift, players, here, values(local))
-        if encode is None:
+        if encode is None or not out.shape[1]:  # without a coil the witness alone listens
             continue
         expected = found.energy * together(found, column.k, place, size, values, rng)
         heard_so_far += float(expected.sum())

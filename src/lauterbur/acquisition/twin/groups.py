@@ -42,7 +42,7 @@ class Group:
     @property
     def time(self) -> Float:
         """s since the pulse, (sample,)"""
-        return self.start + np.arange(self.n_samples) * self.dwell
+        return np.asarray(self.start + np.arange(self.n_samples) * self.dwell, float)
 
     def k(self, line: Timeline) -> Float:
         """1/m, (row, sample, 3): where each row listens to its reference."""
