@@ -65,9 +65,10 @@ def spherical_bessel(z, out):
     """j_0 .. j_(len - 1) at any real z."""
     n = len(out)
     a = abs(z)
-    if a < 1.5 and n <= len(SERIES):  # the power series
+    if a < 1.5:  # the power series; what is beyond it is less than 1e-26
         square, power, last = a * a, 1.0, 2 if a < 0.1 else (4 if a < 0.5 else 8)
-        for m in range(n):
+        out[:] = 0
+        for m in range(min(n, len(SERIES))):
             total = SERIES[m, last]
             for i in range(last - 1, -1, -1):
                 total = total * square + SERIES[m, i]
