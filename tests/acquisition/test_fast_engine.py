@@ -10,7 +10,7 @@ import pytest
 
 from lauterbur.acquisition.twin import reference
 from lauterbur.acquisition.twin.encode import Course, Direct, Nufft, Separable, encoder
-from lauterbur.acquisition.twin.fast import play_fast
+from lauterbur.acquisition.twin.fast import Accuracy, play_fast
 from lauterbur.acquisition.twin.place import Place, find_lattice
 from lauterbur.acquisition.twin.simulation import simulate
 from lauterbur.acquisition.twin.spins import Spins
@@ -147,8 +147,8 @@ def disc(
     )
 
 
-def error(program: Program, spins: Spins, isochromats: int) -> float:
-    fast, _ = play_fast(program, spins)
+def error(program: Program, spins: Spins, isochromats: int, accuracy: Accuracy | None = None) -> float:
+    fast, _ = play_fast(program, spins, accuracy=accuracy)
     one, two = (reference.play(program, spins, spins_per_voxel=isochromats, seed=seed) for seed in (1, 2))
     return float(np.sqrt(max(np.vdot(fast - one, fast - two).real, 0) / np.vdot(one, two).real))
 
@@ -165,6 +165,15 @@ def error(program: Program, spins: Spins, isochromats: int) -> float:
 )
 def test_the_fast_engine_agrees_with_converged_isochromats(program: Program, spins: Spins, isochromats: int) -> None:
     assert error(program, spins, isochromats) < 5e-3
+
+
+@pytest.mark.parametrize(
+    ("program", "spins"),
+    [(spoiled(), disc(24, 5e-3, turn=0.3)), (spoiled(inversion=True), disc(24, 5e-3)), (balanced(), disc(24, 5e-3))],
+    ids=["spoiled", "inverted", "balanced"],
+)
+def test_the_accuracy_of_large_jobs_keeps_its_promise(program: Program, spins: Spins) -> None:
+    assert error(program, spins, 2048, Accuracy()) < 5e-3
 
 
 def test_points_without_relaxation_spread_agree_to_single_precision() -> None:

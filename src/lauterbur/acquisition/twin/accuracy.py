@@ -1,5 +1,8 @@
 """How wrong the fast engine was: some of its spins, played again by the reference engine, which shares nothing with it.
 
+Isochromats can only walk slowly, so the reference plays without diffusion; what diffusion does to these few spins is taken
+from the phase graph, each spin its own atom, and that alone is not judged.
+
 Isochromats are themselves a random sample of a voxel, so two independent plays r1, r2 are compared with the fast f: their
 errors have mean zero and do not correlate, hence the mean of Re<f - r1, f - r2> is |f - truth|^2, free of the isochromats'
 own error. Errors and signals of different voxels are added in squares. The upper limit is the 95th percentile of a
@@ -22,7 +25,7 @@ from lauterbur.program import Column, Program, adc_blocks, receiver_phase
 VOXELS = 40
 READOUTS = 24
 BUDGET = 3e7  # isochromats times pulses, both plays together
-FEWEST, MOST = 512, 2048  # isochromats per voxel: their own error falls as 1/n, and is what limits the estimate
+FEWEST, MOST = 512, 2048  # isochromats per voxel: their own error limits what can be seen
 ALONE = Accuracy(states=2e-3, heard=5e-3)  # of a difference that is itself small
 SAMPLE_COST = 0.15  # of hearing one sample, in pulses played
 
@@ -127,8 +130,7 @@ def _alone(trial: Trial, spins: Spins, larmor_frequency: float) -> NDArray[np.co
 
 
 def _still(spins: Spins) -> Spins:
-    """Without diffusion, which isochromats can only walk, slowly and noisily. What diffusion does to the witnesses is
-    therefore taken from the phase graph, where it is a plain exponential, and is not judged."""
+    """Without diffusion."""
     return Spins(
         spins.position,
         spins.proton_density,

@@ -36,7 +36,6 @@ class Columns:
     k: Float  # 1/m, (row, sample, 3)
     bases: list[NDArray[np.complex128]]  # per column (entry, rank), orthonormal
     singular: list[Float]
-    loudness: Float  # (column,) r.m.s. factor of the column's amplitudes in the signal
 
     @property
     def energy(self) -> float:
@@ -53,7 +52,6 @@ class Columns:
             self.k,
             [u[:, :n] for u, n in zip(self.bases, ranks, strict=True)],
             [s[:n] for s, n in zip(self.singular, ranks, strict=True)],
-            self.loudness,
         )
 
     @property
@@ -100,7 +98,7 @@ def columns_of(
         u, s = _left(loud)
         bases.append(u)
         singular.append(s * math.sqrt(group.n_samples))
-    return Columns(group, k, bases, singular, np.sqrt((strength**2).sum(axis=0)))
+    return Columns(group, k, bases, singular)
 
 
 def _left(matrix: NDArray) -> tuple[NDArray[np.complex128], Float]:

@@ -2,13 +2,13 @@
 
 For spins v, readouts r and samples t the signal is
 
-    S(r, t) = sum_v w_v sum_q A[r, q, v] phi_q(v) h_v(t) exp(-2 pi i k(r, t).r_v)
+    S(r, t) = sum_v w_v sum_q A[r, q, v] phi_q(v, t) box(k(r, t) + K_q(v, t)) exp(-2 pi i (k(r, t) + K_q).r_v)
 
-with A the amplitude of state q just after the last pulse (graph.py), phi the phase and T2' decay it has gathered in its
-dephasing time tau_q, and h the off-resonance and decay since that pulse. A and h are smooth in few parameters: A is
-played for atoms and interpolated (atoms.py), its rows and the time course are written in the basis of the largest
-singular vectors over a random sample of spins, and what is left is a short sum of Fourier transforms (encode.py).
-The sample is played exactly, so every truncation is chosen by its measured error.
+with A the amplitude of state q just after the last pulse (graph.py), phi its phase and decay, and K_q how it is dephased
+inside the voxel's box. A is smooth in few parameters: it is played for atoms and interpolated (nodes.py, atoms.py). The
+box is taken apart in polynomials (boxes.py), which separate what the spin does (values.py) from what the imaging does
+(encode.py). Readouts, time and polynomials together are written in the fewest components that show a random sample of
+spins (basis.py); what all spins together do not show is left out (collective.py).
 """
 
 from __future__ import annotations
@@ -26,11 +26,13 @@ from lauterbur.acquisition.twin.cast import Cast, ExactAtoms, Parameters, cast, 
 from lauterbur.acquisition.twin.collective import together
 from lauterbur.acquisition.twin.compile import Timeline, timeline
 from lauterbur.acquisition.twin.encode import Drift, encoder
-from lauterbur.acquisition.twin.graph import Graph, build, play, prune
+from lauterbur.acquisition.twin.graph import Graph, build
 from lauterbur.acquisition.twin.groups import group_rows
 from lauterbur.acquisition.twin.heard import Records, Spectrum, reachable
+from lauterbur.acquisition.twin.lanes import play
 from lauterbur.acquisition.twin.nodes import choose_atoms
 from lauterbur.acquisition.twin.passes import Pass, plan_passes, selected_axis
+from lauterbur.acquisition.twin.pruning import prune
 from lauterbur.acquisition.twin.spins import Spins
 from lauterbur.acquisition.twin.values import Voices
 from lauterbur.acquisition.twin.witness import Witness

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from lauterbur.acquisition.twin.atoms import CANDIDATES, AtomGrid, Dimension, Extent, local
 from lauterbur.acquisition.twin.cast import Cast, ExactAtoms, Parameters, exact_atoms, joined, maps_of
-from lauterbur.acquisition.twin.graph import Graph, play
+from lauterbur.acquisition.twin.graph import Graph
 from lauterbur.acquisition.twin.heard import Records
+from lauterbur.acquisition.twin.lanes import play
 from lauterbur.acquisition.twin.passes import Pass, feature_length
 from lauterbur.errors import ResourceError
 
