@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from lauterbur.acquisition.twin import reference
+from lauterbur.acquisition.twin.accuracy import judge, plan_trial
 from lauterbur.acquisition.twin.encode import Course, Direct, Nufft, Separable, encoder
-from lauterbur.acquisition.twin.fast import Accuracy, play_fast
+from lauterbur.acquisition.twin.fast import IMAGING, Accuracy, play_fast
 from lauterbur.acquisition.twin.place import Place, find_lattice
 from lauterbur.acquisition.twin.simulation import simulate
 from lauterbur.acquisition.twin.spins import Spins
@@ -184,11 +185,28 @@ def test_points_without_relaxation_spread_agree_to_single_precision() -> None:
     assert np.linalg.norm(fast - slow) < 1e-3 * np.linalg.norm(slow)
 
 
-def test_the_measured_error_is_an_upper_limit() -> None:
-    program, spins = spoiled(), disc(24, 5e-3, turn=0.3)
-    measured = simulate(program, spins, measure_error=True).header.provenance["simulation_error"]
-    assert error(program, spins, 512) < measured["upper95"]
-    assert measured["upper95"] < 0.03
+@pytest.mark.parametrize(
+    ("program", "spins"),
+    [(spoiled(), disc(24, 5e-3, turn=0.3)), (balanced(), disc(24, 5e-3))],
+    ids=["spoiled", "balanced"],
+)
+def test_the_measured_error_is_an_upper_limit_and_not_a_distant_one(program: Program, spins: Spins) -> None:
+    truth, _ = play_fast(program, spins)
+    for seed in range(4):
+        raw = simulate(program, spins, seed=seed, accuracy=IMAGING, measure_error=True)
+        measured = raw.header.provenance["simulation_error"]
+        wrong = np.linalg.norm(raw.samples - truth) / np.linalg.norm(truth)
+        assert 0.005 < wrong < measured["upper95"] < 3 * wrong
+
+
+def test_the_judge_sees_an_engine_that_plays_other_spins() -> None:
+    program, spins = spoiled(inversion=True), disc(24, 5e-3)
+    others = spins.subset(np.arange(len(spins)))
+    others.t1[:] *= 0.8
+    trial = plan_trial(program, spins, 0)
+    assert trial is not None
+    play_fast(program, others, witness=trial.witness)
+    assert judge(trial, spins)["estimate"] > 0.03
 
 
 @pytest.mark.parametrize("order", [(0, 0, 0), (1, 0, 0), (0, 2, 1)])

@@ -1,12 +1,16 @@
-"""How wrong the fast engine was: some of its spins, played again by the reference engine, which shares nothing with it.
+"""How wrong the fast engine was: some of its spins, heard one by one, played again by other means, in two steps.
 
-Isochromats can only walk slowly, so the reference plays without diffusion; what diffusion does to these few spins is taken
-from the phase graph, each spin its own atom, and that alone is not judged.
+What it left out (few atoms, few states, few components, all shared by millions of spins) shows beside a phase graph of
+these spins alone, each its own atom, with limits ten times finer. This is free of noise.
 
-Isochromats are themselves a random sample of a voxel, so two independent plays r1, r2 are compared with the fast f: their
-errors have mean zero and do not correlate, hence the mean of Re<f - r1, f - r2> is |f - truth|^2, free of the isochromats'
-own error. Errors and signals of different voxels are added in squares. The upper limit is the 95th percentile of a
-bootstrap over voxels.
+Whether a phase graph is the physics of this program shows beside the reference engine, which shares nothing with it.
+There isochromats stand still, because a walk leaves its voxel for good, and T2 is short enough for them to dephase: so
+the phase graph plays such spins for it. Isochromats are a random sample of a voxel, so two independent plays r1, r2 are
+compared with the phase graph f: their errors have mean zero and do not correlate, hence the mean of Re<f - r1, f - r2>
+is |f - truth|^2, free of the isochromats' own error.
+
+Errors and signals of different voxels are added in squares, each by how seldom it would be drawn. The upper limit is the
+95th percentile of a bootstrap over voxels.
 """
 
 from __future__ import annotations
@@ -24,10 +28,12 @@ from lauterbur.program import Column, Program, adc_blocks, receiver_phase
 
 VOXELS = 40
 READOUTS = 24
-BUDGET = 3e7  # isochromats times pulses, both plays together
-FEWEST, MOST = 512, 2048  # isochromats per voxel: their own error limits what can be seen
-ALONE = Accuracy(states=2e-3, heard=5e-3)  # of a difference that is itself small
+BUDGET = 8e7  # isochromats times pulses, both plays together
+COUNTS = 509, 1021, 2039, 4093  # isochromats per voxel, primes: a spoiler's whole turns must not meet the lattice's
 SAMPLE_COST = 0.15  # of hearing one sample, in pulses played
+LONGEST_T2 = 0.2  # s, of still isochromats
+PULSE_STEP = 2e-5  # s
+ALONE = Accuracy(states=2e-4, heard=1e-3, rank=3e-4)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +54,7 @@ def plan_trial(program: Program, spins: Spins, seed: int, *, budget: float = BUD
     heard = min(VOXELS, int(np.count_nonzero(weight)))
     chosen = np.sort(rng.choice(len(spins), heard, replace=False, p=weight / weight.sum()))
     pulses = np.flatnonzero(program.blocks[:, Column.RF] >= 0)
-    affordable = int(budget / (2 * heard * FEWEST))
+    affordable = int(budget / (2 * heard * COUNTS[2]))
     n_blocks = program.n_blocks
     if len(pulses) > affordable:
         n_blocks = int(pulses[affordable])
@@ -65,7 +71,7 @@ def plan_trial(program: Program, spins: Spins, seed: int, *, budget: float = BUD
     n_pulses = max(1, int(np.count_nonzero(beginning.blocks[:, Column.RF] >= 0)))
     n_most = max(a.n_samples for a in program.adc)
     work = n_pulses + SAMPLE_COST * len(readouts) * n_most
-    isochromats = int(np.clip(budget / (2 * heard * work), FEWEST, MOST))
+    isochromats = max((n for n in COUNTS if 2 * heard * work * n <= budget), default=COUNTS[0])
     signal = np.zeros((len(readouts), heard, n_most), np.complex64)
     return Trial(beginning, Witness(chosen, readouts, signal, []), isochromats)
 
@@ -74,30 +80,13 @@ def judge(trial: Trial, spins: Spins, *, larmor_frequency: float = 0.0, seed: in
     """{estimate, upper95}: relative r.m.s. error of the fast engine's signal; and how it was found."""
     witness = trial.witness
     played = spins.subset(witness.spins)
-    judged = _still(played) if played.diffusion.any() else played
-    one_by_one = np.eye(len(judged), dtype=complex)
-    adcs = [trial.program.adc[i] for i in trial.program.blocks[adc_blocks(trial.program), Column.ADC]]
-    fast = witness.signal.copy()
-    if judged is not played:
-        fast -= _alone(trial, played, larmor_frequency) - _alone(trial, judged, larmor_frequency)
-    for i, readout in enumerate(witness.readouts):
-        demodulation = receiver_phase(adcs[readout], larmor_frequency=larmor_frequency)
-        fast[i, :, : len(demodulation)] *= demodulation
-    plays = [
-        reference.play(
-            trial.program,
-            judged,
-            one_by_one,
-            larmor_frequency=larmor_frequency,
-            spins_per_voxel=trial.isochromats,
-            seed=2 * seed + which + 1,
-            readouts=witness.readouts,
-        )
-        for which in (0, 1)
-    ]
-    width = plays[0].shape[2]
-    error, power = _by_voxel(fast[:, :, :width], *plays)
+    seldom = 1 / np.abs(played.weight) ** 2  # they were drawn by this
+    alone = _alone(trial, played, larmor_frequency)
+    power = np.einsum("rvs,rvs->v", alone.conj(), alone, dtype=complex).real * seldom
+    short = witness.signal - alone
+    error = np.einsum("rvs,rvs->v", short.conj(), short, dtype=complex).real * seldom
     error = error + sum(witness.left_out) * power.mean()  # what all spins together do not show, spread over them
+    error = error + seldom * _physics(trial, played, larmor_frequency, seed)
     rng = np.random.default_rng(np.random.SeedSequence([seed, 0xB007]))
     draws = rng.integers(len(error), size=(2000, len(error)))
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -115,7 +104,7 @@ def judge(trial: Trial, spins: Spins, *, larmor_frequency: float = 0.0, seed: in
 
 
 def _alone(trial: Trial, spins: Spins, larmor_frequency: float) -> NDArray[np.complex64]:
-    """(readout, spin, sample): the witnesses in the phase graph, each its own atom."""
+    """(readout, spin, sample): the witnesses in a phase graph of their own, not demodulated."""
     witness = Witness(np.arange(len(spins)), trial.witness.readouts, np.zeros_like(trial.witness.signal), [])
     play_fast(
         trial.program,
@@ -129,13 +118,13 @@ def _alone(trial: Trial, spins: Spins, larmor_frequency: float) -> NDArray[np.co
     return witness.signal
 
 
-def _still(spins: Spins) -> Spins:
-    """Without diffusion."""
-    return Spins(
+def _physics(trial: Trial, spins: Spins, larmor_frequency: float, seed: int) -> NDArray[np.float64]:
+    """(spin,) |phase graph - isochromats|^2, with an error of mean zero."""
+    still = Spins(
         spins.position,
         spins.proton_density,
         spins.t1,
-        spins.t2,
+        np.minimum(spins.t2, LONGEST_T2),
         spins.t2_prime,
         spins.off_resonance,
         spins.b1_plus,
@@ -144,12 +133,27 @@ def _still(spins: Spins) -> Spins:
         spins.edges,
         spins.off_resonance_gradient,
     )
-
-
-def _by_voxel(fast: NDArray, first: NDArray, second: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    error = np.einsum("rvs,rvs->v", (fast - first).conj(), fast - second, dtype=complex).real
-    power = np.einsum("rvs,rvs->v", first.conj(), second, dtype=complex).real
-    return error, power
+    readouts = trial.witness.readouts
+    graph = _alone(trial, still, larmor_frequency)
+    adcs = [trial.program.adc[i] for i in trial.program.blocks[adc_blocks(trial.program), Column.ADC]]
+    for i, readout in enumerate(readouts):
+        demodulation = receiver_phase(adcs[readout], larmor_frequency=larmor_frequency)
+        graph[i, :, : len(demodulation)] *= demodulation
+    one, two = (
+        reference.play(
+            trial.program,
+            still,
+            np.eye(len(still), dtype=complex),
+            larmor_frequency=larmor_frequency,
+            spins_per_voxel=trial.isochromats,
+            seed=2 * seed + which,
+            readouts=readouts,
+            pulse_step=PULSE_STEP,
+        )
+        for which in (1, 2)
+    )
+    graph = graph[:, :, : one.shape[2]]
+    return np.einsum("rvs,rvs->v", (graph - one).conj(), graph - two, dtype=complex).real
 
 
 def _relative(error: NDArray | float, power: NDArray | float) -> NDArray | float:

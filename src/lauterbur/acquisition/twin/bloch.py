@@ -54,14 +54,17 @@ def _step(m, r, half2, half1):
 def _through(m, samples, signal, duration, b, gradient, frequency, drive, position, offset, rate1, rate2):
     """Takes the columns of m through a pulse, in the pulse's frame; the last column's M_xy goes to signal[samples]."""
     r = np.empty((3, 3))
+    last_dt, half2, half1 = -1.0, 1.0, 1.0
     for i in range(len(duration)):
         dt = duration[i]
+        if dt != last_dt:
+            last_dt, half2, half1 = dt, math.exp(-rate2 * dt / 2), math.exp(-rate1 * dt / 2)
         at = b[i] * drive
         f = offset - frequency
         for axis in range(3):
             f += gradient[i, axis] * position[axis]
         _turn(r, at.real, at.imag, f, dt)
-        _step(m, r, math.exp(-rate2 * dt / 2), math.exp(-rate1 * dt / 2))
+        _step(m, r, half2, half1)
         if samples[i] >= 0:
             last = m.shape[1] - 1
             signal[samples[i]] = complex(m[0, last], m[1, last])
@@ -115,10 +118,11 @@ def _random(seed, row, entry, axis):
 
 
 @njit(cache=True)
-def _normal(seed, row, entry, axis):
-    """Normal, by Box and Muller."""
-    radius = math.sqrt(-2 * math.log(_random(seed, row, entry, 2 * axis)))
-    return radius * math.cos(2 * math.pi * _random(seed, row, entry, 2 * axis + 1))
+def _normals(seed, row, entry, pair):
+    """Two independent normals, by Box and Muller."""
+    radius = math.sqrt(-2 * math.log(_random(seed, row, entry, 2 * pair)))
+    angle = 2 * math.pi * _random(seed, row, entry, 2 * pair + 1)
+    return radius * math.cos(angle), radius * math.sin(angle)
 
 
 @njit(cache=True)
@@ -129,13 +133,16 @@ def _walk(position, diffusion, duration, k, k_integral, k_squared, seed, row, en
     c.X, c = K(T) - integral K / T, with variance 2 D (integral |K(T) - K|^2 - T |c|^2). Exact for any duration.
     """
     turns, spread = 0.0, k_squared
+    scale = math.sqrt(2 * diffusion * duration)
+    n0, n1 = _normals(seed, row, entry, 0)
+    n2, n3 = _normals(seed, row, entry, 1)
     for axis in range(3):
-        step = math.sqrt(2 * diffusion * duration) * _normal(seed, row, entry, axis)
+        step = scale * (n0 if axis == 0 else n1 if axis == 1 else n2)
         c = k[axis] - k_integral[axis] / duration
         turns += c * step
         spread += k[axis] * (k[axis] * duration - 2 * k_integral[axis]) - duration * c * c
         position[axis] += step
-    return turns + math.sqrt(max(0.0, 2 * diffusion * spread)) * _normal(seed, row, entry, 3)
+    return turns + math.sqrt(max(0.0, 2 * diffusion * spread)) * n3
 
 
 @njit(cache=True)
@@ -153,10 +160,10 @@ def free(m, position, offset, rate1, rate2, duration, k):
 
 
 @njit(cache=True)
-def _listen(line, xy, position, offset, rate2, diffusion, time, k, spread, is_uniform):
+def _listen(line, xy, position, offset, rate2, time, k, is_uniform):
     """Adds one row's signal in a window to line (sample,); xy is its M_xy at the window's start."""
     n = len(time)
-    if is_uniform and n > 1 and diffusion == 0.0:
+    if is_uniform and n > 1:
         turns, per_step = offset * time[0], offset * (time[n - 1] - time[0]) / (n - 1)
         for axis in range(3):
             turns += k[0, axis] * position[axis]
@@ -175,21 +182,21 @@ def _listen(line, xy, position, offset, rate2, diffusion, time, k, spread, is_un
         for axis in range(3):
             turns += k[i, axis] * position[axis]
         angle = -2 * math.pi * turns
-        # Brownian paths within the window, averaged: exp(-4 pi^2 D integral |k(i) - k(t)|^2 dt) (Stejskal & Tanner 1965)
-        decay = math.exp(-rate2 * time[i] - 4 * math.pi**2 * diffusion * spread[i])
-        line[i] += xy * (decay * complex(math.cos(angle), math.sin(angle)))
+        line[i] += xy * (math.exp(-rate2 * time[i]) * complex(math.cos(angle), math.sin(angle)))
 
 
 @njit(parallel=True, cache=True)
 def play_lanes(
-    out, m, position, offset, rate1, rate2, diffusion, drive, weight, receive, count, maps, seed, first_row,
-    first_entry, duration, k, k_integral, k_squared, kind, item, phase, readout,
+    out, m, position, offset, rate1, rate2, diffusion, drive, weight, receive, count, maps, mapped, seed, first_row,
+    first_entry, duration, walked, k, k_integral, k_squared, kind, item, phase, readout,
     pulse_first, pulse_duration, pulse_b, pulse_gradient, pulse_frequency, pulse_turn, pulse_sample,
     window_first, window_time, window_k, window_spread, window_uniform,
 ):  # fmt: skip
     """Plays some entries of a score on all rows; adds to out (lane, readout, rx, sample). State: m (row, 3), position.
 
     Rows i * count to (i + 1) * count belong to spin i; lanes take whole spins. receive is (rx, spin), weight (spin,).
+    mapped (pulse, spin): whether the pulse's map holds wherever a row has walked. walked (entry,): how long rows walk
+    before an entry, the pulse before it, in which they stood still, included.
     """
     n_spins = len(m) // count
     for lane in prange(LANES):
@@ -209,9 +216,9 @@ def play_lanes(
                 for row in range(spin * count, (spin + 1) * count):
                     state, place = m[row], position[row]
                     free(state, place, offset[row], rate1[spin], rate2[spin], duration[entry], k[entry])
-                    if d > 0.0 and duration[entry] > 0.0:
+                    if d > 0.0 and walked[entry] > 0.0:
                         turns = _walk(
-                            place, d, duration[entry], k[entry], k_integral[entry], k_squared[entry],
+                            place, d, walked[entry], k[entry], k_integral[entry], k_squared[entry],
                             seed, first_row + row, first_entry + entry,
                         )  # fmt: skip
                         angle = -2 * math.pi * turns
@@ -219,10 +226,10 @@ def play_lanes(
                         state[0], state[1] = xy.real, xy.imag
                     if what == _LISTEN:
                         _listen(
-                            line, complex(state[0], state[1]), place, offset[row], rate2[spin], d, window_time[w0:w1],
-                            window_k[w0:w1], window_spread[w0:w1], window_uniform[which],
+                            line, complex(state[0], state[1]), place, offset[row], rate2[spin], window_time[w0:w1],
+                            window_k[w0:w1], window_uniform[which],
                         )  # fmt: skip
-                    elif what == _PULSE and d == 0.0:
+                    elif what == _PULSE and mapped[which, spin]:
                         # the map is of phase 0: turn M into its frame and back
                         xy = complex(state[0], state[1]) * np.conj(phase[entry])
                         a = maps[which, row]
@@ -252,14 +259,11 @@ def play_lanes(
                                     angle = -2 * math.pi * pulse_frequency[which] * since
                                     back = frame * complex(math.cos(angle), math.sin(angle))
                                     line[pulse_sample[i]] += own[pulse_sample[i]] * back
-                        if d > 0.0:  # it stands still during the pulse and moves on at its end
-                            for i in range(3):
-                                length = 0.0
-                                for j in range(p0, p1):
-                                    length += pulse_duration[j]
-                                place[i] += math.sqrt(2 * d * length) * _normal(
-                                    seed, first_row + row, first_entry + entry, 4 + i
-                                )
+                if what == _LISTEN and d > 0.0:
+                    # Brownian paths within the window, averaged: exp(-4 pi^2 D integral |k(i) - k(t)|^2 dt)
+                    # (Stejskal & Tanner 1965)
+                    for i in range(w0, w1):
+                        line[i - w0] *= math.exp(-4 * math.pi**2 * d * window_spread[i])
                 if row_out >= 0:
                     for rx in range(out.shape[2]):
                         factor = receive[rx, spin] * weight[spin]

@@ -9,20 +9,22 @@ play(program, spins, readouts=[0, 5])           # everything is played, two read
   relaxation and precession commute with them, so this is exact.
 - Between pulses precession and relaxation are exact, however many blocks lie between.
 - Diffusion (isotropic, free) is a random walk of the isochromats: exact in distribution between pulses and in ADC windows,
-  frozen during pulses, and noisy, about 1 / sqrt(isochromats).
+  frozen during pulses (they walk that time at its end), and noisy, about 1 / sqrt(isochromats). They leave their box for good: it
+  blurs over a long program, where in tissue others would walk in.
 - Within a spin T1, T2, B1+ and the receive sensitivity are constant. The error of the isochromats is in subspins.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lauterbur.acquisition.twin import bloch
-from lauterbur.acquisition.twin.score import Score, score
+from lauterbur.acquisition.twin.score import PULSE, PULSE_AND_LISTEN, Score, score
 from lauterbur.acquisition.twin.spins import Spins
 from lauterbur.acquisition.twin.subspins import count_for, sub_spins
 from lauterbur.errors import InputError, ResourceError
@@ -42,12 +44,14 @@ def play(
     spins_per_voxel: int | None = None,
     seed: int = 0,
     readouts: ArrayLike | None = None,
+    pulse_step: float = 0.0,
     progress: Callable[[float], None] | None = None,
 ) -> NDArray[np.complex64]:
     """(readout, rx, sample) signals, zero-padded where readouts differ in length.
 
     receive: complex (rx, n) sensitivities at the spins, None for one coil of sensitivity 1. larmor_frequency (Hz) is
     for events given in ppm. progress is told the fraction done.
+    pulse_step (s): neighbouring steps of a pulse are played as their mean up to this long, an error of its square.
     """
     n_spins = len(spins)
     coils = np.ones((1, n_spins), complex) if receive is None else np.ascontiguousarray(receive, np.complex128)
@@ -65,13 +69,16 @@ def play(
         )
 
     written = score(program, larmor_frequency=larmor_frequency, readouts=kept)
+    if pulse_step > 0:
+        written = replace(written, pulses=tuple(pulse.coarser(pulse_step) for pulse in written.pulses))
     drive = np.array([_drive(pulse.weights, spins.b1_plus) for pulse in written.pulses]).reshape(-1, n_spins)
     count = count_for(spins, spins_per_voxel)
     out = np.zeros((len(kept), len(coils), width), np.complex64)
     per_spin = count * (96 * len(written.pulses) + 200)
     chunk = max(1, min(n_spins, _STATE_BYTES // per_spin)) if n_spins else 1
     for start in range(0, n_spins, chunk):
-        _play_chunk(out, written, spins, coils, drive, slice(start, min(n_spins, start + chunk)), count, seed)
+        some = slice(start, min(n_spins, start + chunk))
+        _play_chunk(out, written, spins, coils, drive, some, count, seed)
         if progress is not None:
             progress(min(n_spins, start + chunk) / n_spins)
 
@@ -118,8 +125,12 @@ def _play_chunk(
     here = np.ascontiguousarray(drive[:, chosen])
     maps = np.zeros((len(written.pulses), len(own.position), 3, 4))
     rows = np.repeat(np.arange(len(weight)), count)
+    where_at_all = [(diffusion == 0) | ~pulse.gradient.any() for pulse in written.pulses]
+    mapped = np.array(where_at_all).reshape(-1, len(weight))
     for i, pulse in enumerate(written.pulses):
-        if np.any(pulse.sample >= 0):
+        mapped[i] &= ~np.any(pulse.sample >= 0)
+    for i, pulse in enumerate(written.pulses):
+        if not mapped[i].any():
             continue  # stepped through afresh each time
         bloch.pulse_maps(
             maps[i], pulse.duration, pulse.b, pulse.gradient, pulse.frequency, pulse.turn,
@@ -129,6 +140,10 @@ def _play_chunk(
     state = np.zeros((len(own.position), 3))
     state[:, 2] = 1.0
     pulses, windows = _flat_pulses(written), _flat_windows(written)
+    lengths = np.array([pulse.duration.sum() for pulse in written.pulses] + [0.0])
+    is_pulse = (written.kind == PULSE) | (written.kind == PULSE_AND_LISTEN)
+    stood = lengths[np.where(is_pulse, written.item, -1)]
+    walked = written.duration + np.concatenate(([0.0], stood[:-1]))
     per_readout = 16 * bloch.LANES * max(1, out.shape[1] * out.shape[2])
     for first, last in _stretches(written.readout, max(1, _LANE_BYTES // per_readout)):
         some = slice(first, last)
@@ -138,8 +153,8 @@ def _play_chunk(
         lanes = np.zeros((bloch.LANES, len(rows_out), out.shape[1], out.shape[2]), np.complex128)
         bloch.play_lanes(
             lanes, state, own.position, own.frequency, rate1, rate2, diffusion, here, weight,
-            np.ascontiguousarray(coils[:, chosen]), count, maps, seed % 2**63, chosen.start * count, first,
-            written.duration[some], written.k[some], written.k_integral[some], written.k_squared[some],
+            np.ascontiguousarray(coils[:, chosen]), count, maps, mapped, seed % 2**63, chosen.start * count, first,
+            written.duration[some], walked[some], written.k[some], written.k_integral[some], written.k_squared[some],
             written.kind[some], written.item[some], written.phase[some], local, *pulses, *windows,
         )  # fmt: skip
         out[rows_out] += lanes.sum(axis=0).astype(np.complex64)

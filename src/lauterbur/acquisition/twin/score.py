@@ -46,6 +46,22 @@ class Pulse:
     weights: Complex | None  # (tx,) channel weights, None = all alike
     sample: NDArray[np.int32]  # (step,), the ADC sample taken at the end of the step, or -1
 
+    def coarser(self, longest: float) -> Pulse:
+        """With neighbouring steps joined to their mean, up to this duration (s); a sample ends a step."""
+        edge = np.concatenate(([0.0], np.cumsum(self.duration)))
+        group = np.floor(edge[:-1] / longest + 1e-6).astype(np.int64)
+        group += np.concatenate(([0], np.cumsum(self.sample[:-1] >= 0)))
+        first = np.flatnonzero(np.concatenate(([True], np.diff(group) > 0)))
+        duration = np.add.reduceat(self.duration, first)
+        last = np.append(first[1:], len(group)) - 1
+        return replace(
+            self,
+            duration=duration,
+            b=np.asarray(np.add.reduceat(self.b * self.duration, first) / duration, complex),
+            gradient=np.add.reduceat(self.gradient * self.duration[:, None], first) / duration[:, None],
+            sample=self.sample[last],
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Window:
