@@ -10,7 +10,12 @@ Verbs are loaded on first use, so that `import lauterbur` is quick.
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
+
+# Idle threads sleep. By default those of BLAS and of OpenMP spin, each on a core that the other's work then lacks.
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 __version__ = "0.1.0"
 

@@ -28,9 +28,10 @@ from lauterbur.program import Column, Program, adc_blocks, receiver_phase
 
 VOXELS = 40
 READOUTS = 24
-BUDGET = 8e7  # isochromats times pulses, both plays together
+PULSES = 500  # of the program's beginning
+BUDGET = 2e8  # isochromats times pulses, both plays together
 COUNTS = 509, 1021, 2039, 4093  # isochromats per voxel, primes: a spoiler's whole turns must not meet the lattice's
-SAMPLE_COST = 0.15  # of hearing one sample, in pulses played
+SAMPLE_COST = 0.05  # of hearing one sample, in pulses played
 LONGEST_T2 = 0.2  # s, of still isochromats
 PULSE_STEP = 2e-5  # s
 ALONE = Accuracy(states=2e-4, heard=1e-3, rank=3e-4)
@@ -45,7 +46,7 @@ class Trial:
     isochromats: int
 
 
-def plan_trial(program: Program, spins: Spins, seed: int, *, budget: float = BUDGET) -> Trial | None:
+def plan_trial(program: Program, spins: Spins, seed: int) -> Trial | None:
     """None where there is nothing to hear."""
     rng = np.random.default_rng(np.random.SeedSequence([seed, 0x1D6E]))
     weight = np.abs(spins.weight) ** 2
@@ -54,10 +55,9 @@ def plan_trial(program: Program, spins: Spins, seed: int, *, budget: float = BUD
     heard = min(VOXELS, int(np.count_nonzero(weight)))
     chosen = np.sort(rng.choice(len(spins), heard, replace=False, p=weight / weight.sum()))
     pulses = np.flatnonzero(program.blocks[:, Column.RF] >= 0)
-    affordable = int(budget / (2 * heard * COUNTS[2]))
     n_blocks = program.n_blocks
-    if len(pulses) > affordable:
-        n_blocks = int(pulses[affordable])
+    if len(pulses) > PULSES:
+        n_blocks = int(pulses[PULSES])
         listening = adc_blocks(program)
         n_blocks = max(n_blocks, int(listening[min(7, len(listening) - 1)]) + 1)
     beginning = replace(
@@ -71,7 +71,7 @@ def plan_trial(program: Program, spins: Spins, seed: int, *, budget: float = BUD
     n_pulses = max(1, int(np.count_nonzero(beginning.blocks[:, Column.RF] >= 0)))
     n_most = max(a.n_samples for a in program.adc)
     work = n_pulses + SAMPLE_COST * len(readouts) * n_most
-    isochromats = max((n for n in COUNTS if 2 * heard * work * n <= budget), default=COUNTS[0])
+    isochromats = max((n for n in COUNTS if 2 * heard * work * n <= BUDGET), default=COUNTS[0])
     signal = np.zeros((len(readouts), heard, n_most), np.complex64)
     return Trial(beginning, Witness(chosen, readouts, signal, []), isochromats)
 

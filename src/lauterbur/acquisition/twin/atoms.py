@@ -129,34 +129,12 @@ class AtomGrid:
     def __len__(self) -> int:
         return self.n_inner * len(self.dimensions[-1].nodes)
 
-    def interpolate(
-        self, table: NDArray[np.complex64], spins: dict[str, Float], rows: NDArray[np.intp], out: NDArray[np.complex64]
-    ) -> None:
-        """Rows of `table` (atom, column) complex64 at the parameters of some spins, into their rows of `out`."""
-        if self.dimensions[-1].is_local:
-            out[rows] = self._locally(table, {name: spins[name][rows] for name in self.parameters})
-            return
-        d = [one for one in self.dimensions if len(one.nodes) > 1]
-        sizes = np.array([len(one.nodes) for one in d], np.int64)
-        nodes = np.zeros((len(d), int(sizes.max(initial=1))))
-        denominators = np.ones_like(nodes)
-        for i, one in enumerate(d):
-            x = one.place(one.nodes)
-            nodes[i, : len(x)] = x
-            away = x[:, None] - x[None, :] + np.eye(len(x))
-            denominators[i, : len(x)] = 1 / np.prod(away, axis=1)
-        # u is slowest in memory; what has one node only takes no place
-        values = [spins[one.name] for one in d]
-        if d and d[-1].name == "u":
-            turn = [len(d) - 1, *range(len(d) - 1)]
-            d, values = [d[i] for i in turn], [values[i] for i in turn]
-            sizes, nodes, denominators = sizes[turn], nodes[turn], denominators[turn]
-        scale = np.array([one.scale if one.name in RELAXING else 0.0 for one in d])
-        stacked = np.stack(values) if values else np.zeros((0, len(out)))
-        _interpolate(rows, stacked, scale, sizes, nodes, denominators, np.ascontiguousarray(table), out)
+    @property
+    def is_local(self) -> bool:
+        return self.dimensions[-1].is_local
 
-    def _locally(self, table: NDArray[np.complex64], spins: dict[str, Float]) -> NDArray[np.complex64]:
-        """(n, column): nodes of a neighbourhood only along u."""
+    def locally(self, table: NDArray[np.complex64], spins: dict[str, Float]) -> NDArray[np.complex64]:
+        """(n, column): rows of `table` (atom, column) at the parameters of spins, from a neighbourhood only along u."""
         n, columns = len(spins["t1"]), table.shape[1]
         out = np.zeros((n, columns), np.complex64)
         real = np.ascontiguousarray(table).view(np.float32).reshape(len(self), 2 * columns)
@@ -200,39 +178,80 @@ def _products(packed, sizes, out):
             at += m
 
 
+@dataclass(frozen=True, eq=False)
+class Mesh:
+    """Several grids without local dimensions, side by side for one kernel. A dimension's place in memory is its stride."""
+
+    sizes: NDArray[np.int64]  # (grid, dimension)
+    strides: NDArray[np.int64]  # (grid, dimension), in atoms
+    scale: Float  # (grid, dimension), 0 where the parameter is taken as it is
+    nodes: Float  # (grid, dimension, node)
+    denominators: Float  # (grid, dimension, node)
+    first: NDArray[np.int64]  # (grid,) its first atom
+
+    @staticmethod
+    def of(grids: tuple[AtomGrid, ...]) -> Mesh:
+        sizes = np.array([[len(d.nodes) for d in g.dimensions] for g in grids], np.int64)
+        nodes = np.zeros((*sizes.shape, int(sizes.max())))
+        denominators, scale, strides = np.ones_like(nodes), np.zeros(sizes.shape), np.ones_like(sizes)
+        for i, grid in enumerate(grids):
+            for j, d in enumerate(grid.dimensions):
+                x = d.place(d.nodes)
+                nodes[i, j, : len(x)] = x
+                denominators[i, j, : len(x)] = 1 / np.prod(x[:, None] - x[None, :] + np.eye(len(x)), axis=1)
+                scale[i, j] = d.scale if d.name in RELAXING else 0.0
+            inner = sizes[i, :-1]  # u is slowest
+            strides[i, :-1] = np.concatenate((np.cumprod(inner[::-1])[::-1][1:], [1]))
+            strides[i, -1] = np.prod(inner)
+        return Mesh(sizes, strides, scale, nodes, denominators, np.cumsum([0] + [len(g) for g in grids])[:-1])
+
+    def interpolate(self, table: NDArray[np.complex64], spins: dict[str, Float], grid: NDArray[np.int16]) -> NDArray:
+        """(n, column): rows of `table` (atom, column) complex64 at these spins, each in its grid (n,)."""
+        out = np.empty((len(grid), table.shape[1]), np.complex64)
+        parts = np.ascontiguousarray(table).view(np.float32)  # real and imaginary ones side by side
+        values = np.stack([spins[name] for name in NAMES])
+        most = int(self.sizes.prod(axis=1).max())
+        _interpolate(
+            grid, values, self.scale, self.sizes, self.strides, self.nodes, self.denominators, self.first, parts, most,
+            out.view(np.float32),
+        )  # fmt: skip
+        return out
+
+
 @numba.njit(parallel=True, cache=True, fastmath={"contract", "reassoc", "nsz"})
-def _interpolate(rows, values, scale, sizes, nodes, denominators, table, out):
-    """Lagrange interpolation in a product grid, first dimension slowest. values (dimension, spin)."""
-    n_dimensions, n_atoms, n_columns = len(sizes), table.shape[0], table.shape[1]
+def _interpolate(grid, values, scale, sizes, strides, nodes, denominators, first, table, most, out):
+    """Lagrange interpolation in a product grid. values (dimension, spin)."""
+    n_dimensions, n_columns = len(values), table.shape[1]
     n_blocks = 64
     for block in numba.prange(n_blocks):
-        w = np.ones((max(1, n_dimensions), nodes.shape[1]), np.float32)
-        product = np.ones(n_atoms, np.float32)
-        total = np.empty(n_columns, np.complex64)
-        for r in range(block * len(rows) // n_blocks, (block + 1) * len(rows) // n_blocks):
-            v = rows[r]
+        product, atom = np.empty(most, np.float32), np.empty(most, np.int64)
+        w = np.empty(nodes.shape[2], np.float32)
+        total = np.empty(n_columns, np.float32)
+        for v in range(block * len(grid) // n_blocks, (block + 1) * len(grid) // n_blocks):
+            g = grid[v]
             filled = 1
-            product[0] = 1
+            product[0], atom[0] = 1, first[g]
             for d in range(n_dimensions):
+                m = sizes[g, d]
+                if m == 1:
+                    continue
                 x = values[d, v]
-                if scale[d] > 0:
-                    x = 1.0 if math.isinf(x) else x / (x + scale[d])
-                m = sizes[d]
+                if scale[g, d] > 0:
+                    x = 1.0 if math.isinf(x) else x / (x + scale[g, d])
                 for i in range(m):
-                    here = denominators[d, i]
+                    here = denominators[g, d, i]
                     for j in range(m):
                         if j != i:
-                            here *= x - nodes[d, j]
-                    w[d, i] = here
-                for i in range(filled - 1, -1, -1):
-                    before = product[i]
-                    for j in range(m - 1, -1, -1):
-                        product[i * m + j] = before * w[d, j]
+                            here *= x - nodes[g, d, j]
+                    w[i] = here
+                for j in range(m - 1, -1, -1):
+                    for i in range(filled):
+                        product[j * filled + i] = product[i] * w[j]
+                        atom[j * filled + i] = atom[i] + j * strides[g, d]
                 filled *= m
-            for c in range(n_columns):
-                total[c] = 0
+            total[:] = 0
             for a in range(filled):
+                size, row = product[a], atom[a]
                 for c in range(n_columns):
-                    total[c] += product[a] * table[a, c]
-            for c in range(n_columns):
-                out[v, c] = total[c]
+                    total[c] += size * table[row, c]
+            out[v] = total

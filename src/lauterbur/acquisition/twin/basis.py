@@ -166,7 +166,7 @@ def components_of(
     who = chosen[which]
     loud = np.sqrt(weight[which] / n)
     nodes, course = _time_nodes(columns, drift, players, who, loud, allowed)
-    orders, hearing = _orders(columns, players, who, inside.counts, rng, 0.1 * allowed / math.sqrt(columns.energy))
+    orders, hearing = _orders(columns, players, who, inside.counts, rng, 0.03 * allowed / math.sqrt(columns.energy))
     n_features = len(columns.column)
     plain = Voices(
         group,
@@ -177,7 +177,7 @@ def components_of(
         np.zeros((len(orders), n_features, len(nodes), 0), np.complex64),
         np.zeros(len(orders), np.int64),
     )
-    parts = [part for _, part in plain.spoken(table, atoms, players, chosen, which, inside, along, weight=loud)]
+    parts = [part.copy() for _, part in plain.spoken(table, atoms, players, chosen, which, inside, along, weight=loud)]
     y = np.concatenate(parts, axis=1).reshape(len(orders), n, n_features, len(nodes)).astype(complex)
     rows, to_rows = columns.rows()
     lower, in_time = scipy.linalg.rq(course, mode="economic")

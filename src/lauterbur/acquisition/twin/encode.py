@@ -86,20 +86,30 @@ class Course:
 
 
 @numba.njit(parallel=True, cache=True)
-def _scatter(index, coil, values, out):
-    for m in numba.prange(values.shape[0]):
+def _scatter(index, coil, values, which, out):
+    """out[i, index[v]] += values[which[i], v] coil[v], in two halves of `out` at once."""
+    cut = out.shape[1] // 2
+    for both in numba.prange(2 * len(which)):
+        i, late = both // 2, both % 2 == 1
+        m = which[i]
         for v in range(len(index)):
-            out[m, index[v]] += values[m, v] * coil[v]
+            if (index[v] >= cut) == late:
+                out[i, index[v]] += values[m, v] * coil[v]
 
 
 @numba.njit(parallel=True, cache=True)
-def _spread(index, taps, coil, values, out):
-    for m in numba.prange(values.shape[0]):
+def _spread(index, taps, coil, values, which, line, out):
+    """The same with several places for each spin, all in one `line` of the volume."""
+    cut = out.shape[1] // line // 2 * line
+    for both in numba.prange(2 * len(which)):
+        part, late = out[both // 2], both % 2 == 1
+        m = which[both // 2]
         for v in range(len(index)):
-            value = values[m, v] * coil[v]
             at = index[v]
-            for i in range(WIDTH):
-                out[m, at + i] += taps[v, i] * value
+            if (at >= cut) == late:
+                value = values[m, v] * coil[v]
+                for i in range(WIDTH):
+                    part[at + i] += taps[v, i] * value
 
 
 @numba.njit(parallel=True, cache=True, fastmath={"contract", "reassoc", "nsz"})
@@ -139,8 +149,10 @@ def _gather(source, needed, out):
     width = source.shape[2]
     for i in numba.prange(len(needed)):
         for m in range(source.shape[0]):
-            out[m, i, :width] = source[m, needed[i]]
-            out[m, i, width:] = 0
+            for t in range(width):
+                out[m, i, t] = source[m, needed[i], t]
+            for t in range(width, out.shape[2]):
+                out[m, i, t] = 0
 
 
 def _runs(bins: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -268,38 +280,37 @@ class Separable:
             self.rooms[name] = np.zeros(math.prod(shape), np.complex64)
         return self.rooms[name][: math.prod(shape)].reshape(shape)
 
-    def _volume(self, values, coil) -> NDArray[np.complex64]:
+    def _volume(self, values, which, coil) -> NDArray[np.complex64]:
         """(component, c, b, a)"""
-        out = self._room("volume", (len(values), math.prod(self.shape)))
+        out = self._room("volume", (len(which), math.prod(self.shape)))
         out[:] = 0
         if self.taps is not None:
-            _spread(self.index, self.taps, coil, values, out)
+            _spread(self.index, self.taps, coil, values, which, self.shape[2], out)
         else:
-            _scatter(self.index, coil, values, out)
+            _scatter(self.index, coil, values, which, out)
         return out.reshape(-1, *self.shape)
 
-    def add(self, values, order: Order, coil, course: Course, out, readout, channel) -> Float:
-        """values (m, n) at the spins, coil (n,); adds into out[readout, channel]. Returns each component's energy."""
+    def add(self, values, which, order: Order, coil, course: Course, out, readout, channel) -> Float:
+        """values[which] (m, n) at the spins, coil (n,); adds into out[readout, channel]. Returns each one's energy."""
         a, b, c = self.axes
-        energy = np.zeros((len(readout), len(values)), np.float32)
+        energy = np.zeros((len(readout), len(which)), np.float32)
         loudness = self._loudness(self.b, b, order)[self.b_index] * self._loudness(self.c, c, order)[self.c_index]
-        step = max(1, min(len(values), int(BLOCK_BYTES / (24 * math.prod(self.shape)))))
+        step = max(1, min(len(which), int(BLOCK_BYTES / (24 * math.prod(self.shape)))))
         for i, rows in enumerate(self.rows):
             turned = coil * self.bases[i]
             samples = self._loudness(self.a[i], a, order)
-            for lo in range(0, len(values), step):
+            along = self.a[i].transforms[0]
+            runs = _runs(along.at)
+            for lo in range(0, len(which), step):
                 some = slice(lo, lo + step)
                 mine = course.readouts[some], course.time[some] * samples, course.terms[some]
-                volume = self._volume(values[some], turned)
+                volume = self._volume(values, which[some], turned)
                 for source, at, here in self._lines(volume, rows):
                     needed, back = np.unique(at, return_inverse=True)
                     lines = self._room("lines", (len(source), len(needed), self.a[i].room))
                     _gather(source, needed, lines)
-                    along = self.a[i].transforms[0]
                     encoded, heard = along.apply(lines, 2, self.shape[2]), energy[:, some]
-                    _listen(
-                        encoded, back.reshape(-1), _runs(along.at), here, loudness, *mine, readout, channel, out, heard
-                    )
+                    _listen(encoded, back.reshape(-1), runs, here, loudness, *mine, readout, channel, out, heard)
         return energy.sum(axis=0, dtype=float)
 
     def _lines(self, volume, rows):
@@ -343,15 +354,15 @@ class Nufft:
             self.flat_axes = [i for i in range(3) if np.ptp(kappa[:, i]) * max(shape[2 - i], 1) < 1e-5]
             self.kappa = kappa
 
-    def add(self, values, order: Order, coil, course: Course, out, readout, channel) -> Float:
+    def add(self, values, which, order: Order, coil, course: Course, out, readout, channel) -> Float:
         n_rows, n_samples = self.k.shape[:2]
         factor = np.broadcast_to(box_factor(self.k, self.place.edges, order), (n_rows, n_samples)).astype(np.float32)
-        energy = np.zeros(len(values))
-        for m in range(len(values)):
+        energy = np.zeros(len(which))
+        for m, component in enumerate(which):
             if self.place.lattice is not None:
-                result = self._from_lattice(values[m], coil)
+                result = self._from_lattice(values[component], coil)
             else:
-                result = self._from_points(values[m] * coil)
+                result = self._from_points(values[component] * coil)
             result = (result * self.phase).reshape(n_rows, n_samples) * factor
             result *= course.readouts[m] @ course.time[m]
             energy[m] = float(np.vdot(result, result).real)
@@ -363,7 +374,7 @@ class Nufft:
         lattice = self.place.lattice
         assert lattice is not None
         image = np.zeros((1, math.prod(lattice.shape)), np.complex64)
-        _scatter(lattice.index, coil, values[None], image)
+        _scatter(lattice.index, coil, values[None], np.zeros(1, np.intp), image)
         image = image.reshape(lattice.shape)
         live = [axis for axis in range(3) if axis not in self.flat_axes]
         for axis in self.flat_axes:  # k does not move along this axis: sum it with its one phase
@@ -401,9 +412,9 @@ class Direct:
     def __init__(self, place: Place, k: Float):
         self.place, self.k = place, k
 
-    def add(self, values, order: Order, coil, course: Course, out, readout, channel) -> Float:
-        strength = (values * coil).T.astype(np.complex128)
-        energy = np.zeros(len(values))
+    def add(self, values, which, order: Order, coil, course: Course, out, readout, channel) -> Float:
+        strength = (values[which] * coil).T.astype(np.complex128)
+        energy = np.zeros(len(which))
         n_samples = self.k.shape[1]
         step = max(1, int(2e7 / max(len(strength) * n_samples, 1)))
         for lo in range(0, len(self.k), step):

@@ -51,15 +51,18 @@ class Accuracy:
     states: float = 1e-3  # a state is dropped where it can bring less than this part of the typical signal
     heard: float = 2.5e-3  # and is not listened to where less than this is left of it in k-space
     nodes: float = 1.5e-3  # interpolation between atoms, per parameter
-    rank: float = 2.5e-3  # of the readouts' and the time courses' bases
+    rank: float = 2.5e-3  # of the readouts' and the time courses' bases, for spins heard one by one
+    together: float = 2.5e-3  # a component is not encoded where all spins together do not show more than this
     sample: int = 192  # spins played exactly to choose all that
     one_noise: bool = False  # coils share one noise level: what may be left out is judged against all of them together
 
 
-FINE = Accuracy(states=1e-4, heard=1e-3, nodes=5e-4, rank=5e-4)  # of small jobs, which take no time anyway
+FINE = Accuracy(
+    states=1e-4, heard=1e-3, nodes=5e-4, rank=5e-4, together=5e-4
+)  # of small jobs, which take no time anyway
 SMALL = 3e6  # spins and samples, of all coils
 # Of a whole subject with its noise, which makes several per cent of an image
-IMAGING = Accuracy(states=2e-3, heard=1e-2, nodes=2e-3, rank=1e-2, one_noise=True)
+IMAGING = Accuracy(states=2e-3, heard=1e-2, nodes=2e-3, rank=1e-2, together=1.5e-2, one_noise=True)
 
 
 def play_fast(
@@ -212,7 +215,7 @@ def _play_pass(part: Pass, players: Cast, axis, receive, accuracy, rng, out, rep
             continue
         expected = found.energy * together(found, column.k, place, size, values, rng)
         heard_so_far += float(expected.sum())
-        limit = accuracy.rank * math.sqrt(max(heard_so_far, loud**2) / max(1, n_live))
+        limit = accuracy.together * math.sqrt(max(heard_so_far, loud**2) / max(1, n_live))
         wanted = _loudest(expected, limit / math.sqrt(float(expected.sum())))
         if witness is not None:
             witness.left_out.append(float(expected[~wanted].sum()) / max(heard_so_far, loud**2))
@@ -251,7 +254,7 @@ def _columns(
     found = [columns_of(g, g.k(script.line), exact, sampled, players, who, rng) for g in groups]
     total = math.sqrt(sum(c.energy for c in found if not c.group.is_silent)) or 1.0
     allowed = rank * total / math.sqrt(max(1, sum(not g.is_silent for g in groups)))
-    short = [c.truncate(0.5 * allowed) for c in found]
+    short = [c.truncate(0.1 * allowed) for c in found]  # a few spins chose these: not all show in them alike
     return [c for c in short if len(c.column)]
 
 
@@ -283,8 +286,9 @@ def _encode(encode, found: Components, values, chosen, receive, accuracy: Accura
         for order, some in orders:
             rows = np.flatnonzero(which[some]) + some.start
             if len(rows):
-                mine = values[some] if len(rows) == some.stop - some.start else values[rows]
-                energy[rows] = encode.add(mine, order, sensitivity, found.course.subset(rows), out, readout, coil)
+                energy[rows] = encode.add(
+                    values, rows, order, sensitivity, found.course.subset(rows), out, readout, coil
+                )
         return energy
 
     n_rx = 1 if receive is None else receive.shape[0]

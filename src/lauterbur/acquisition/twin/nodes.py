@@ -8,11 +8,12 @@ exactly.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lauterbur.acquisition.twin.atoms import CANDIDATES, AtomGrid, Dimension, Extent, local
+from lauterbur.acquisition.twin.atoms import CANDIDATES, AtomGrid, Dimension, Extent, Mesh, local
 from lauterbur.acquisition.twin.cast import Cast, ExactAtoms, Parameters, exact_atoms, joined, maps_of
 from lauterbur.acquisition.twin.graph import Graph
 from lauterbur.acquisition.twin.heard import Records
@@ -53,13 +54,20 @@ class LeafAtoms:
 
     def values(self, table: NDArray[np.complex64], parameters: Parameters, place: int, chosen: NDArray) -> NDArray:
         """(n, column): rows of `table` (atom, column) at these spins."""
-        out = np.empty((len(chosen), table.shape[1]), np.complex64)
         leaf = self.leaf[chosen]
+        if not self.grids[0].is_local:
+            return self.mesh.interpolate(table, parameters, leaf)
+        out = np.empty((len(chosen), table.shape[1]), np.complex64)
         for i, grid in enumerate(self.grids):
             rows = np.flatnonzero(leaf == i)
             if len(rows):
-                grid.interpolate(table[self.first[i] : self.first[i + 1]], parameters, rows, out)
+                some = {name: parameters[name][rows] for name in grid.parameters}
+                out[rows] = grid.locally(table[self.first[i] : self.first[i + 1]], some)
         return out
+
+    @cached_property
+    def mesh(self) -> Mesh:
+        return Mesh.of(self.grids)
 
 
 def choose_atoms(

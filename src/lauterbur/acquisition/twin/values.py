@@ -20,7 +20,7 @@ from lauterbur.acquisition.twin.groups import Group
 from lauterbur.acquisition.twin.nodes import LeafAtoms
 
 Float = NDArray[np.float64]
-CHUNK_BYTES = 48e6
+CHUNK_BYTES = 12e6  # of a part of the spins: it stays in the cache
 
 
 @numba.njit(cache=True, fastmath={"contract", "reassoc", "nsz"})
@@ -69,6 +69,9 @@ def _speak(
             real_b[n] = terms_b[n, 0, n].real
         for n in range(lc):
             real_c[n] = terms_c[n, 0, n].real
+    grows = tau >= 0  # then |tau + t| = |tau| + |t|
+    for s in range(n_times):
+        grows &= time[s] >= 0
     n_blocks = 64
     for block in numba.prange(n_blocks):
         bessel_a, bessel_b, bessel_c = (
@@ -80,16 +83,23 @@ def _speak(
         b = np.empty(terms_b.shape[:2], np.complex128)
         c = np.empty(terms_c.shape[:2], np.complex128)
         factor = np.empty((n_columns, n_orders, n_places), np.complex64)
+        of_column, of_time = np.empty(n_columns, np.complex128), np.empty(n_times, np.complex128)
         for v in range(block * n_spins // n_blocks, (block + 1) * n_spins // n_blocks):
+            for q in range(n_columns):
+                turns = offset[v] * tau[q]
+                for d in range(3):
+                    turns += away[q, d] * position[v, d]
+                turn = -2 * math.pi * turns
+                size = math.exp(-abs(tau[q]) * r2_prime[v]) if grows[q] else 1.0
+                of_column[q] = complex(size * math.cos(turn), size * math.sin(turn)) * weight[v]
             for s in range(n_times):
+                turn = -2 * math.pi * offset[v] * left[s]
+                size = math.exp(-time[s] * r2[v])
+                fades = math.exp(-time[s] * r2_prime[v])
+                of_time[s] = complex(size * math.cos(turn), size * math.sin(turn))
                 for q in range(n_columns):
-                    turns = offset[v] * (tau[q] + left[s])
-                    for d in range(3):
-                        turns += away[q, d] * position[v, d]
                     since = tau[q] + time[s]
-                    size = math.exp(-time[s] * r2[v] - abs(since) * r2_prime[v])
-                    turn = -2 * math.pi * turns
-                    phase = complex(size * math.cos(turn), size * math.sin(turn)) * weight[v]
+                    phase = of_column[q] * of_time[s] * (fades if grows[q] else math.exp(-abs(since) * r2_prime[v]))
                     if len(edges) == 0:
                         for p in range(n_places):
                             factor[q, 0, p] = phase
@@ -173,20 +183,22 @@ class Voices:
         along: Float,
         weight: NDArray | None = None,
     ) -> Iterator[tuple[slice, NDArray[np.complex64]]]:
-        """Some of the spins after one another: (order, spin, feature and node) before mixing."""
+        """Some of the spins after one another: (order, spin, feature and node) before mixing, to be used at once."""
         spins, edges = players.spins, players.place.edges
         slope = spins.off_resonance_gradient
         highest = [int(n) for n in self.orders.max(axis=0)]
         terms = inside.polynomials((highest[0], highest[1], highest[2]))
         size = len(self.column) * max(len(inside.shifts), len(self.orders) * len(self.time))
         step = max(512, int(CHUNK_BYTES / (8 * size)))
+        room = np.empty(len(self.orders) * min(step, len(which)) * len(self.column) * len(self.time), np.complex64)
         for lo in range(0, len(which), step):
             rows = slice(lo, lo + step)
             who = chosen[which[rows]]
             amplitude = np.empty((len(inside.shifts), len(who), len(self.column)), np.complex64)
             for p, shift in enumerate(inside.shifts):
                 amplitude[p] = atoms.values(table, players.parameters(who, shift, along), p, which[rows])
-            spoken = np.empty((len(self.orders), len(who), len(self.column) * len(self.time)), np.complex64)
+            shape = len(self.orders), len(who), len(self.column) * len(self.time)
+            spoken = room[: math.prod(shape)].reshape(shape)
             _speak(
                 amplitude,
                 self.column,
