@@ -237,7 +237,7 @@ def test_three_ways_of_encoding_give_one_sum(order: tuple[int, int, int], hertz:
     sums = []
     for how in ways:
         out = np.zeros((32, 1, 40), np.complex64)
-        energy = how.add(values, order, coil, course, out, np.arange(32), 0)
+        energy = how.add(values, np.arange(2), order, coil, course, out, np.arange(32), 0)
         assert energy.shape == (2,) and (energy > 0).all()
         sums.append(out)
     for other in sums[:-1]:

@@ -17,6 +17,9 @@ from lauterbur.program import Column, Gradient, Program, RfPulse, adc_blocks, b1
 Float = NDArray[np.float64]
 
 
+LONGEST_STEP = 8e-6  # s, of a pulse without a gradient: its spins are within some kHz of resonance
+
+
 @dataclass(frozen=True, eq=False)
 class PulseShape:
     """One distinct pulse with the gradient under it, its phase taken out."""
@@ -89,6 +92,14 @@ def _integral(gradient: Gradient, time: Float) -> Float:
     return total[i] + (at - points[i]) * (values[i] + here) / 2
 
 
+def _joined(length: Float, field: NDArray, longest: float) -> tuple[Float, NDArray[np.complex128]]:
+    """Neighbouring steps as their mean, up to this long: an error of the length's square (below 1e-5 at 10 us)."""
+    edge = np.cumsum(length) - length
+    first = np.flatnonzero(np.diff(np.floor(edge / longest + 1e-6), prepend=-1.0))
+    joined = np.add.reduceat(length, first)
+    return joined, np.asarray(np.add.reduceat(field * length, first) / joined, complex)
+
+
 def _block_integrals(program: Program, rows: NDArray, times: Float) -> Float:
     """(time, 3) K since the block's start for one representative block."""
     out = np.zeros((len(times), 3))
@@ -157,6 +168,9 @@ def timeline(program: Program, *, larmor_frequency: float = 0.0, with_diffusion:
             length, values = np.repeat(length / n_cuts, n_cuts), np.repeat(values, n_cuts)
             edges = np.concatenate(([0.0], np.cumsum(length)))
             field = b1(pulse, (edges[1:] + edges[:-1]) / 2, values, larmor_frequency=larmor_frequency, phase=0.0)
+        if not has_gradient:
+            length, field = _joined(length, field, min(LONGEST_STEP, 0.01 / max(abs(offset), 1.0)))
+            edges = np.concatenate(([0.0], np.cumsum(length)))
         at = np.concatenate((pulse.delay + edges, [pulse.delay + pulse.center]))
         inside = _block_integrals(program, blocks[block], at)
         center_moment[n] = inside[-1]
