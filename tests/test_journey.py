@@ -79,6 +79,15 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_noise(result,
     assert not np.array_equal(other.samples, same.samples)
 
 
+def test_two_scans_with_one_seed_leave_the_same_files(result, folder, protocol, sphere, tmp_path):
+    lb.scan(protocol, SCANNER, sphere, seed=3, coils=4, measure_error=False, out=tmp_path)
+    names = sorted(p.relative_to(folder) for p in folder.rglob("*") if p.is_file())
+    assert names == sorted(p.relative_to(tmp_path) for p in tmp_path.rglob("*") if p.is_file())
+    for name in names:
+        if name.suffix not in (".html", ".json"):  # which tell the timings
+            assert (folder / name).read_bytes() == (tmp_path / name).read_bytes(), name
+
+
 def test_what_the_machine_may_not_play_is_refused_before_anything_is_simulated(protocol, sphere):
     weak = replace(SCANNER, transmit=replace(SCANNER.transmit, average_power=1e-3))
     with pytest.raises(RefusedError, match="RF"):

@@ -209,8 +209,9 @@ def simulate(
             write_raw(raw, out)
     provenance = dict(raw.header.provenance) if raw.header is not None else {}
     if as_json:
+        from lauterbur.image import without_timings
         from lauterbur.study.clock import peak_memory
-        from lauterbur.study.summary import simulation_error, versions, without_timings
+        from lauterbur.study.summary import simulation_error, versions
 
         return _print_json(
             {

@@ -25,3 +25,10 @@ class Image:
     maps: Mapping[str, NDArray[Any]] = field(
         default_factory=dict
     )  # further maps by name, (z, y, x) or (frame, z, y, x)
+
+
+def without_timings(provenance: Any) -> Any:
+    """The same without what a clock wrote, at any depth, so that the same image gives the same bytes."""
+    if isinstance(provenance, Mapping):
+        return {str(key): without_timings(value) for key, value in provenance.items() if key != "timings"}
+    return [without_timings(value) for value in provenance] if isinstance(provenance, list | tuple) else provenance

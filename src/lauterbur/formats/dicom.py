@@ -10,10 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +23,7 @@ from pydicom.valuerep import DSfloat
 from lauterbur.errors import InputError
 from lauterbur.findings import Finding
 from lauterbur.formats.atomic import replacing
-from lauterbur.image import Image
+from lauterbur.image import Image, without_timings
 from lauterbur.rawdata import Header
 from lauterbur.units import MHz, deg, mm, ms
 
@@ -245,14 +244,7 @@ def _geometry(affine: NDArray[np.float64], folder: object) -> _Geometry:
 
 
 def _provenance(image: Image) -> str:
-    return json.dumps(_plain(image.provenance), sort_keys=True, default=str)
-
-
-def _plain(value: Any) -> Any:
-    """Without what a clock wrote."""
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items() if k != "timings"}
-    return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
+    return json.dumps(without_timings(image.provenance), sort_keys=True, default=str)
 
 
 def _ds(value: float) -> DSfloat:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from lauterbur.errors import FileFormatError, InputError, ResourceError, UnsupportedError
 from lauterbur.formats.atomic import replacing
-from lauterbur.image import Image
+from lauterbur.image import Image, without_timings
 from lauterbur.units import mm
 
 _FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])  # patient left, back, head <-> right, front, head
@@ -53,7 +53,7 @@ def write_nifti(
         if name is not None and name not in image.maps:
             raise InputError(f"the image has no map {name!r}; it has {', '.join(image.maps) or 'none'}")
         values = np.asarray(image.pixels if name is None else image.maps[name])
-        affine, provenance, tr = image.affine, dict(image.provenance), image.tr
+        affine, provenance, tr = image.affine, without_timings(image.provenance), image.tr
     else:
         values = np.asarray(image)
     if affine is None or affine.shape != (4, 4) or not np.isfinite(affine).all():

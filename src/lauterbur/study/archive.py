@@ -15,13 +15,13 @@ from lauterbur.formats.dicom import write_dicom
 from lauterbur.formats.mrd import write_raw
 from lauterbur.formats.nifti import write_nifti
 from lauterbur.formats.pulseq import write_program
-from lauterbur.image import Image
+from lauterbur.image import Image, without_timings
 from lauterbur.rawdata import Header, RawData
 from lauterbur.study.clock import Clock, Progress, peak_memory, silent
 from lauterbur.study.folder import replacing_folder
 from lauterbur.study.record import ScanResult
 from lauterbur.study.report import report_html
-from lauterbur.study.summary import scan_summary, versions, without_timings, write_summary
+from lauterbur.study.summary import scan_summary, versions, write_summary
 
 
 def archive(result: ScanResult, folder: str | os.PathLike[str], *, progress: Progress = silent) -> dict[str, Any]:

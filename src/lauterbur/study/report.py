@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from lauterbur.findings import Finding
+from lauterbur.image import without_timings
 from lauterbur.program import duration, program_hash
 from lauterbur.protocol.protocol import resolution
 from lauterbur.study.diagrams import kspace_figure, raw_figure, sequence_figure
 from lauterbur.study.figures import png
 from lauterbur.study.planes import planes_figure
 from lauterbur.study.record import ScanResult
-from lauterbur.study.summary import versions, without_timings
+from lauterbur.study.summary import versions
 
 STYLE = """
 :root { --paper:#fbfbf9; --card:#fff; --ink:#1d2127; --soft:#69707b; --line:#e3e4e1; --good:#3a8a5c; --near:#c9812c;

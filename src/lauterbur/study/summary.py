@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from lauterbur.formats.atomic import replacing
+from lauterbur.image import without_timings
 from lauterbur.program import duration
 from lauterbur.study.clock import peak_memory
 from lauterbur.study.record import ScanResult
@@ -54,10 +55,6 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[package] = "not installed"
     return found
-
-
-def without_timings(provenance: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in provenance.items() if key != "timings"}
 
 
 def to_json(summary: Mapping[str, Any]) -> str:

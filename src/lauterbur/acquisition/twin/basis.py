@@ -198,14 +198,13 @@ def components_of(
         p = vectors[:, : counts[i]].reshape(to_rows.shape[0], lower.shape[1], counts[i])
         mixing[i, :, :, : counts[i]] = np.einsum("gf,sl,glm->fsm", to_rows, lower, p, optimize=True)
         for m in range(counts[i]):
-            one = p[:, :, m].conj() @ in_time  # (g, sample)
-            u, s, vh = np.linalg.svd(one, full_matrices=False)
+            u, s, vh = np.linalg.svd(p[:, :, m].conj(), full_matrices=False)  # (g, node): in_time is orthonormal
             worth = math.sqrt(values[m]) * s
             kept = max(
                 1, int(np.count_nonzero(np.sqrt(np.cumsum(worth[::-1] ** 2)[::-1]) > 0.2 * allowed / len(found)))
             )
             readouts.append(rows @ (u[:, :kept] * s[:kept]))
-            times.append(vh[:kept])
+            times.append(vh[:kept] @ in_time)
     live = counts > 0
     return Components(
         Voices(

@@ -162,7 +162,9 @@ def noise(chain: ReceiveChain, readout: int, n_samples: int, dwell: float, seed:
     )  # Philox counts: no stream hangs on another (Salmon et al., SC 2011)
     generator = np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, NOISE_STREAM]))
     white = generator.standard_normal((chain.n_rx, n_samples, 2), np.float32).view(np.complex64)[..., 0]
-    return _colour(chain, dwell) @ white
+    colour = _colour(chain, dwell)
+    alone = np.diag(colour)
+    return white * alone[:, None] if np.array_equal(colour, np.diag(alone)) else colour @ white
 
 
 def noise_readouts(

@@ -8,8 +8,10 @@ for readout in Twin(subject, scanner, fields).acquire(cleared): ...
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -195,10 +197,15 @@ class Twin:
             program, parts, self.engine, self.seed, frequency, None, self.measure_error, self.progress, IMAGING
         )
         path = trajectory(program)
-        for lo in range(0, len(samples), 256):
-            rows = np.arange(lo, min(lo + 256, len(samples)))
-            block = noise_readouts(chain, rows, path.n_samples[rows], path.dwell[rows], self.seed)
+
+        def add_noise(lo: int) -> None:
+            rows = slice(lo, min(lo + 256, len(samples)))
+            readouts = np.arange(rows.start, rows.stop)
+            block = noise_readouts(chain, readouts, path.n_samples[rows], path.dwell[rows], self.seed)
             samples[rows, :, : block.shape[2]] += block
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(add_noise, range(0, len(samples), 256)))
         dwell = float(np.median(path.dwell)) if len(path.dwell) else 1e-5
         provenance = {
             "source": "twin",
