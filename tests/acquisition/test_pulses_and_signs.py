@@ -154,11 +154,8 @@ def test_channels_add_with_their_weights_and_phases(engine):
     np.testing.assert_allclose(together, engine(plain, single, np.eye(2, dtype=complex)), atol=1e-6)
 
 
-def test_diffusion_weakens_an_echo_by_its_b_value(engine, request):
+def test_diffusion_weakens_an_echo_by_its_b_value(engine):
     """Stejskal-Tanner, rectangular lobes: b = (2 pi K)^2 (Delta - delta / 3)."""
-    if "fast" in request.node.name:
-        reason = "the fast engine forgets diffusion between the last pulse and the readout"
-        request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
     lobe, gap, k, d = 5e-3, 10e-3, 30e3, 2e-9
     g = [flat(k / lobe, lobe), None, None]
     builder = Builder().pulse(np.pi / 2, duration=1e-6).block(lobe, gradients=g).wait(gap / 2)

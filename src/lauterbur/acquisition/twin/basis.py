@@ -94,7 +94,7 @@ def columns_of(
     strength = size * np.sqrt(np.abs(players.weight[who]) / len(who))[:, None]
     bases, singular = [], []
     for q in range(group.n_columns):
-        loud = exact[group.record[group.column(q)]] * strength[:, q].astype(np.float32)[None, :]
+        loud = group.amplitude(q, exact, sampled["diffusion"]) * strength[:, q].astype(np.float32)[None, :]
         u, s = _left(loud)
         bases.append(u)
         singular.append(s * math.sqrt(group.n_samples))

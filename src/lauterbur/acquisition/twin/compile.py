@@ -55,6 +55,7 @@ class Timeline:
     diffusion: (
         Float  # (pulse, 4): over the interval that ends at this pulse, integral of K - K_start (3) and of its square
     )
+    heard: Float  # (readout, 5): from the last pulse to the window's middle: time, integral of K - K_pulse (3), of its square
     pulse: NDArray[np.int32]  # (readout,) the last pulse before it, -1 if none
     start: Float  # s, (readout,) first sample
     dwell: Float  # s, (readout,)
@@ -74,6 +75,12 @@ class Timeline:
             rows = np.flatnonzero(kinds == kind)
             k[rows] = base[rows, None, :] + self.windows[kind][None, :n_samples]
         return k
+
+    def b_value(self, readout: NDArray, k: Float) -> Float:
+        """(n,) s/m2: what a state that is dephased by k (n, 3) after the last pulse diffuses until it is heard."""
+        heard = self.heard[readout]
+        still, turned = (k**2).sum(axis=1) * heard[:, 0], 2 * (k * heard[:, 1:4]).sum(axis=1)
+        return np.asarray(4 * np.pi**2 * (still + turned + heard[:, 4]))
 
 
 def _integral(gradient: Gradient, time: Float) -> Float:
@@ -210,7 +217,9 @@ def timeline(program: Program, *, larmor_frequency: float = 0.0, with_diffusion:
     before = (np.searchsorted(time, start, side="right") - 1).astype(np.int32)
     _refuse_overlap(shapes, kind_of, time, before, start, dwell, n_samples, listening)
 
-    diffusion = _diffusion(program, starts, k_start, time, k) if with_diffusion else np.zeros((len(time), 4))
+    diffusion, heard = np.zeros((len(time), 4)), np.zeros((len(start), 5))
+    if with_diffusion and len(time):
+        diffusion, heard = _diffusion(program, starts, k_start, time, k, start + (n_samples - 1) * dwell / 2, before)
     return Timeline(
         tuple(shapes),
         kind_of,
@@ -218,6 +227,7 @@ def timeline(program: Program, *, larmor_frequency: float = 0.0, with_diffusion:
         time,
         k,
         diffusion,
+        heard,
         before,
         start,
         dwell,
@@ -250,9 +260,12 @@ def _refuse_overlap(shapes, kind_of, time, before, start, dwell, n_samples, list
         )
 
 
-def _diffusion(program: Program, starts: Float, k_start: Float, time: Float, k: Float) -> Float:
-    """Integrals of K - K(previous pulse) and of its square over each interval, Gauss points on every straight piece."""
-    marks = [starts, starts + program.durations, time]
+def _diffusion(
+    program: Program, starts: Float, k_start: Float, time: Float, k: Float, middle: Float, before: NDArray
+) -> tuple[Float, Float]:
+    """Integrals of K - K(previous pulse) and of its square over each interval between pulses (pulse, 4), and from the
+    pulse `before` each readout to the middle of its window (readout, 5). Gauss points on every straight piece."""
+    marks = [starts, starts + program.durations, time, middle]
     for axis in range(3):
         column = program.blocks[:, Column.GX + axis]
         for g in np.unique(column[column >= 0]):
@@ -284,4 +297,9 @@ def _diffusion(program: Program, starts: Float, k_start: Float, time: Float, k: 
     integral = (value * weights[None, :, None]).sum(axis=1) * span[:, None] / 2
     out = np.zeros((len(time), 4))
     np.add.at(out, np.minimum(previous + 1, len(time) - 1), np.where((previous + 1 < len(time))[:, None], integral, 0))
-    return out
+    until = np.concatenate((np.zeros((1, 4)), np.cumsum(integral, axis=0)))
+    last = time[np.maximum(before, 0)]
+    from_, to = (np.searchsorted(edges, np.round(t, 12) - 5e-13) for t in (last, middle))
+    heard = np.column_stack((middle - last, until[np.minimum(to, len(span))] - until[np.minimum(from_, len(span))]))
+    heard[before < 0] = 0
+    return out, heard

@@ -269,7 +269,7 @@ def _tables(script: Script, columns: list[Columns], atoms, tell) -> list[NDArray
         some = slice(lo, lo + step)
         amplitude = script.play({name: (v[:, some] if name == "field" else v[some]) for name, v in everyone.items()})
         for column, table in zip(columns, tables, strict=True):
-            table[some] = column.group.project(amplitude, column.bases)
+            table[some] = column.group.project(amplitude, everyone["diffusion"][some], column.bases)
     return tables
 
 

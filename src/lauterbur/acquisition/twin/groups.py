@@ -18,6 +18,7 @@ from lauterbur.acquisition.twin.heard import Records, alike
 
 Float = NDArray[np.float64]
 TAU_STEP = 1e-7  # s
+WEAK = 1e-4  # diffusion that nobody hears
 COMMON = 0.1  # of a group's readouts hear a column
 
 
@@ -28,6 +29,7 @@ class Group:
     row: NDArray[np.intp]  # (entry,) sorted by column
     record: NDArray[np.intp]  # (entry,)
     first: NDArray[np.intp]  # (column + 1,) into the entries
+    b_value: Float  # s/m2, (entry,) of the diffusion after the last pulse
     tau: Float  # s, (column,)
     away: Float  # 1/m, (column, 3) from the reference
     start: float  # s from the pulse's centre to the first sample
@@ -51,13 +53,23 @@ class Group:
     def column(self, q: int) -> slice:
         return slice(int(self.first[q]), int(self.first[q + 1]))
 
-    def project(self, amplitude: NDArray[np.complex64], bases: list[NDArray]) -> NDArray[np.complex64]:
+    def amplitude(self, q: int, amplitude: NDArray[np.complex64], diffusion: Float) -> NDArray[np.complex64]:
+        """(entry of column q, actor) of amplitudes (record, actor) just after the pulse: what is left when it is heard."""
+        some = self.column(q)
+        here, b = amplitude[self.record[some]], self.b_value[some]
+        if b.max(initial=0.0) * diffusion.max(initial=0.0) < WEAK:
+            return here
+        return here * np.exp(-b[:, None] * diffusion[None, :]).astype(np.float32)
+
+    def project(
+        self, amplitude: NDArray[np.complex64], diffusion: Float, bases: list[NDArray]
+    ) -> NDArray[np.complex64]:
         """(atom, feature): amplitudes (record, atom) in each column's basis (entry of the column, rank)."""
         out = np.empty((amplitude.shape[1], sum(b.shape[1] for b in bases)), np.complex64)
         at = 0
         for q, basis in enumerate(bases):
             rank = basis.shape[1]
-            out[:, at : at + rank] = amplitude[self.record[self.column(q)]].T @ basis.conj().astype(np.complex64)
+            out[:, at : at + rank] = self.amplitude(q, amplitude, diffusion).T @ basis.conj().astype(np.complex64)
             at += rank
         return out
 
@@ -110,6 +122,7 @@ def _peel(records: Records, line: Timeline, pairs: NDArray, start: Float) -> tup
         rows,
         records.record[chosen],
         first,
+        line.b_value(records.readout[chosen], records.k[records.record[chosen]]),
         tau[taken][entries][first[:-1]],
         away[taken][entries][first[:-1]],
         float(start[head]),

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from lauterbur.acquisition.twin.atoms import CANDIDATES, AtomGrid, Dimension, Extent, Mesh, local
 from lauterbur.acquisition.twin.cast import Cast, ExactAtoms, Parameters, exact_atoms, joined, maps_of
 from lauterbur.acquisition.twin.graph import Graph
+from lauterbur.acquisition.twin.groups import WEAK
 from lauterbur.acquisition.twin.heard import Records
 from lauterbur.acquisition.twin.lanes import play
 from lauterbur.acquisition.twin.passes import Pass, feature_length
@@ -180,9 +181,11 @@ def _dimensions(
 ) -> list[Dimension]:
     """Per parameter, the fewest nodes whose interpolation of a few exactly played spins of this leaf is good enough."""
     line, graph, records = records.beginning(part.timeline, graph, min(len(part.timeline.time), SHOWN))
+    until_heard = np.zeros(len(records.state))
+    np.maximum.at(until_heard, records.record, line.b_value(records.readout, records.k[records.record]))
 
     def played(p: Parameters) -> NDArray[np.complex64]:
-        return play(
+        amplitude = play(
             graph,
             line,
             maps_of(line.shapes, p),
@@ -193,6 +196,9 @@ def _dimensions(
             records.slot,
             records.first,
         )
+        if until_heard.max(initial=0.0) * p["diffusion"].max() >= WEAK:
+            amplitude *= np.exp(-until_heard[:, None] * p["diffusion"][None, :]).astype(np.float32)
+        return amplitude
 
     weight = np.abs(players.weight[chosen[rows]])
     drawn = rows[rng.choice(len(rows), min(24, int(np.count_nonzero(weight))), replace=False, p=weight / weight.sum())]
