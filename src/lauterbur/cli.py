@@ -392,7 +392,7 @@ def _progress() -> Any:
 
 def main() -> None:
     # a polite request to end is answered as Ctrl-C is: clean up, and leave
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # also where SIGINT is ignored, as in the background
     try:
         app()
     except KeyboardInterrupt:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lauterbur.acquisition.twin.compile import PulseShape
+from lauterbur.acquisition.twin.compile import PulseShape, Timeline
 from lauterbur.acquisition.twin.place import Place, find_lattice
 from lauterbur.acquisition.twin.pulses import N_COLUMNS, pulse_maps
 from lauterbur.acquisition.twin.spins import Spins
@@ -85,10 +85,11 @@ def cast(spins: Spins, shapes: tuple[PulseShape, ...], axis: Float | None) -> Ca
     return Cast(spins, place, weight, field, u)
 
 
-def maps_of(shapes: tuple[PulseShape, ...], parameters: Parameters) -> NDArray[np.float32]:
-    """(shape, N_COLUMNS, atom)"""
-    out = np.empty((len(shapes), N_COLUMNS, len(parameters["t1"])), np.float32)
-    for i, shape in enumerate(shapes):
+def maps_of(line: Timeline, parameters: Parameters) -> NDArray[np.float32]:
+    """(shape, N_COLUMNS, atom), zero for shapes that are not played."""
+    out = np.zeros((len(line.shapes), N_COLUMNS, len(parameters["t1"])), np.float32)
+    for i in np.unique(line.shape):
+        shape = line.shapes[i]
         drive = parameters["field"][min(i, len(parameters["field"]) - 1)]
         out[i] = pulse_maps(
             shape, drive, parameters["offset"], parameters["position"], parameters["t1"], parameters["t2"]

@@ -6,7 +6,7 @@ program, in 1/m; only differences of K matter. Everything is computed once per d
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,8 @@ from lauterbur.program import Column, Gradient, Program, RfPulse, adc_blocks, b1
 Float = NDArray[np.float64]
 
 
-LONGEST_STEP = 8e-6  # s, of a pulse without a gradient: its spins are within some kHz of resonance
+LONGEST_STEP = 8e-6  # s, of a pulse: in its own frame its spins are within some kHz of resonance
+EXTENT = 0.8  # m; steps excite again 1 / step away in frequency, which must be farther than this under the gradient
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +26,8 @@ class PulseShape:
     """One distinct pulse with the gradient under it, its phase taken out."""
 
     length: Float  # s, (step,)
-    b1: NDArray[np.complex128]  # Hz, (step,), our sense
+    b1: NDArray[np.complex128]  # Hz, (step,), our sense, in the frame that turns with the pulse's frequency
+    frequency: float  # Hz, of the pulse against the Larmor frequency; the frames meet at the start of the waveform
     gradient: Float  # Hz/m, (step, 3), mean over each step
     before: float  # s from the start of the waveform to the centre
     after: float  # s from the centre to the end
@@ -164,20 +166,28 @@ def timeline(program: Program, *, larmor_frequency: float = 0.0, with_diffusion:
         pulse = program.rf[blocks[block, Column.RF]]
         length, values = rf_steps(pulse, program.rasters.rf)
         edges = np.concatenate(([0.0], np.cumsum(length)))
-        field = b1(pulse, (edges[1:] + edges[:-1]) / 2, values, larmor_frequency=larmor_frequency, phase=0.0)
+        plain = replace(pulse, frequency_offset=0.0, frequency_ppm=0.0)
+        field = b1(plain, (edges[1:] + edges[:-1]) / 2, values, phase=0.0)
         if not len(length):
             length, field, edges = np.array([pulse.duration]), np.zeros(1, complex), np.array([0, pulse.duration])
         long = length > 20 * program.rasters.rf
         offset = pulse.frequency_offset + pulse.frequency_ppm * 1e-6 * larmor_frequency
         has_gradient = (blocks[block, Column.GX : Column.GZ + 1] >= 0).any()
-        if long.any() and (offset or has_gradient):  # a long step under a changing gradient or frequency: cut it
+        if long.any() and has_gradient:  # a long step under a changing gradient: cut it
             n_cuts = np.where(long, np.ceil(length / (5 * program.rasters.rf)), 1).astype(int)
             length, values = np.repeat(length / n_cuts, n_cuts), np.repeat(values, n_cuts)
             edges = np.concatenate(([0.0], np.cumsum(length)))
-            field = b1(pulse, (edges[1:] + edges[:-1]) / 2, values, larmor_frequency=larmor_frequency, phase=0.0)
-        if not has_gradient:
-            length, field = _joined(length, field, min(LONGEST_STEP, 0.01 / max(abs(offset), 1.0)))
-            edges = np.concatenate(([0.0], np.cumsum(length)))
+            field = b1(plain, (edges[1:] + edges[:-1]) / 2, values, phase=0.0)
+        steepest = max(
+            (
+                np.abs(program.gradients[g].waveform).max(initial=0.0)
+                for g in blocks[block, Column.GX : Column.GZ + 1]
+                if g >= 0
+            ),
+            default=0.0,
+        )
+        length, field = _joined(length, field, min(LONGEST_STEP, 1 / max(steepest * EXTENT, 1.0)))
+        edges = np.concatenate(([0.0], np.cumsum(length)))
         at = np.concatenate((pulse.delay + edges, [pulse.delay + pulse.center]))
         inside = _block_integrals(program, blocks[block], at)
         center_moment[n] = inside[-1]
@@ -186,6 +196,7 @@ def timeline(program: Program, *, larmor_frequency: float = 0.0, with_diffusion:
             PulseShape(
                 length,
                 field,
+                offset,
                 np.diff(inside[:-1], axis=0) / length[:, None],
                 pulse.center,
                 pulse.duration - pulse.center,

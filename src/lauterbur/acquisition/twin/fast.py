@@ -151,7 +151,7 @@ class Script:
 
     def play(self, p: Parameters) -> NDArray[np.complex64]:
         """(record, actor)"""
-        maps = maps_of(self.line.shapes, p)
+        maps = maps_of(self.line, p)
         r = self.records
         return play(self.graph, self.line, maps, p["t1"], p["t2"], p["diffusion"], r.state, r.slot, r.first)
 
@@ -346,7 +346,7 @@ def _script(
             {**actors, "u": np.full(len(rows), u), "position": u * np.tile(axis, (len(rows), 1))} for u in places
         ]
         actors = joined(spread)
-    maps = maps_of(line.shapes, actors)
+    maps = maps_of(line, actors)
     floor = max(1e-5, 0.03 * accuracy.states)
     while True:
         graph = build(line, maps, actors["t1"], actors["t2"], actors["diffusion"], floor)

@@ -188,7 +188,7 @@ def _dimensions(
         amplitude = play(
             graph,
             line,
-            maps_of(line.shapes, p),
+            maps_of(line, p),
             p["t1"],
             p["t2"],
             p["diffusion"],

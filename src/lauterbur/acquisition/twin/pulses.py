@@ -58,9 +58,16 @@ def _integrate(length, b_re, b_im, gradient, b1_re, b1_im, offset, position, r1,
 
 
 @numba.njit(parallel=True, cache=True)
-def _maps(length, b_re, b_im, gradient, before, after, turn_before, turn_after, b1, offset, position, r1, r2, out):
+def _maps(
+    length, b_re, b_im, frequency, gradient, before, after, turn_before, turn_after, b1, offset, position, r1, r2, out
+):
     for n in numba.prange(len(offset)):
-        m = _integrate(length, b_re, b_im, gradient, b1[n].real, b1[n].imag, offset[n], position[n], r1[n], r2[n])
+        detuned = offset[n] - frequency
+        m = _integrate(length, b_re, b_im, gradient, b1[n].real, b1[n].imag, detuned, position[n], r1[n], r2[n])
+        turn = -2 * math.pi * frequency * (before + after)  # back from the pulse's frame
+        c, s = math.cos(turn), math.sin(turn)
+        for col in range(4):
+            m[0, col], m[1, col] = c * m[0, col] - s * m[1, col], s * m[0, col] + c * m[1, col]
         # divide out the free evolution to the centre (on the right) and from it (on the left)
         r = position[n]
         turn = turn_before[0] * r[0] + turn_before[1] * r[1] + turn_before[2] * r[2]
@@ -105,6 +112,7 @@ def pulse_maps(
         shape.length,
         shape.b1.real.copy(),
         shape.b1.imag.copy(),
+        shape.frequency,
         np.ascontiguousarray(shape.gradient),
         shape.before,
         shape.after,
