@@ -66,7 +66,7 @@ def spoiled(n: int = 24, inversion: bool = False) -> Program:
     return Program(np.array(blocks, np.int32), np.array(durations), tuple(rf), tuple(gradients), tuple(adc))
 
 
-def balanced(n: int = 24) -> Program:
+def balanced(n: int = 24, dummies: int = 12) -> Program:
     fov, dwell, tr = 0.2, 1e-5, 4e-3
     readout, before = window(n, fov, dwell)
     flip = np.deg2rad(40)
@@ -75,8 +75,8 @@ def balanced(n: int = 24) -> Program:
     adc = (Adc(n, dwell, 1e-4), Adc(n, dwell, 1e-4, phase_offset=np.pi))
     blocks, durations = [[2, -1, -1, -1, -1, *NONE]], [tr / 2]
     gap = (tr - 2e-4 - 2e-3 - 2e-4 - n * dwell) / 2
-    for i in range(-12, n):
-        j, odd = max(i, 0), (i + 12) % 2
+    for i in range(-dummies, n):
+        j, odd = max(i, 0), (i + dummies) % 2
         blocks += [[odd, -1, -1, -1, -1, *NONE], [-1, 1, 2 + j, -1, -1, *NONE], [-1] * 9]
         blocks += [[-1, 0, -1, -1, odd if i >= 0 else -1, *NONE], [-1] * 9, [-1, 1, 2 + n + j, -1, -1, *NONE]]
         durations += [2e-4, 1e-3, gap, 2e-4 + n * dwell, gap, 1e-3]
@@ -242,6 +242,21 @@ def test_three_ways_of_encoding_give_one_sum(order: tuple[int, int, int], hertz:
         sums.append(out)
     for other in sums[:-1]:
         assert np.linalg.norm(other - sums[-1]) < 2e-4 * np.linalg.norm(sums[-1])
+
+
+@pytest.mark.xfail(
+    reason="the fast engine drops weak states of a long balanced train, which together make most of its signal",
+    raises=AssertionError,
+    strict=True,
+)
+def test_many_pulses_may_pass_before_anything_is_heard() -> None:
+    rng = np.random.default_rng(4)
+    n = 3000  # more than are played one by one
+    spins = Spins(rng.uniform(-0.05, 0.05, (n, 3)), 1.0, rng.uniform(0.5, 2, n), rng.uniform(0.05, 0.2, n))
+    program = balanced(4, dummies=420)
+    fast, _ = play_fast(program, spins)
+    slow = reference.play(program, spins)
+    assert np.linalg.norm(fast - slow) < 5e-3 * np.linalg.norm(slow)
 
 
 def test_the_same_seed_gives_the_same_bytes() -> None:

@@ -26,7 +26,7 @@ MAX_ATOMS = 600_000
 LEAVES = 12
 SHOWN_SPINS = 100_000  # that the cuts are judged by
 FEW_SPINS = 3000  # below that a leaf is not worth cutting
-SHOWN = 400  # pulses of the program that nodes are judged by
+SHOWN = 400  # pulses of the program that nodes are judged by, from the first that is heard
 BASE = 4  # spins per leaf that judge
 NAMES = ("t1", "t2", "b1", "offset", "diffusion")
 
@@ -180,9 +180,12 @@ def _dimensions(
     rng: np.random.Generator,
 ) -> list[Dimension]:
     """Per parameter, the fewest nodes whose interpolation of a few exactly played spins of this leaf is good enough."""
-    line, graph, records = records.beginning(part.timeline, graph, min(len(part.timeline.time), SHOWN))
+    whole = part.timeline
     until_heard = np.zeros(len(records.state))
-    np.maximum.at(until_heard, records.record, line.b_value(records.readout, records.k[records.record]))
+    np.maximum.at(until_heard, records.record, whole.b_value(records.readout, records.k[records.record]))
+    quiet = int(records.pulse.min(initial=len(whole.time)))  # pulses before the first that is heard
+    line, graph, records = records.beginning(whole, graph, min(len(whole.time), quiet + SHOWN))
+    until_heard = until_heard[: len(records.state)]
 
     def played(p: Parameters) -> NDArray[np.complex64]:
         amplitude = play(
