@@ -172,8 +172,7 @@ def timeline(program: Program, *, larmor_frequency: float = 0.0, with_diffusion:
             length, field, edges = np.array([pulse.duration]), np.zeros(1, complex), np.array([0, pulse.duration])
         long = length > 20 * program.rasters.rf
         offset = pulse.frequency_offset + pulse.frequency_ppm * 1e-6 * larmor_frequency
-        has_gradient = (blocks[block, Column.GX : Column.GZ + 1] >= 0).any()
-        if long.any() and has_gradient:  # a long step under a changing gradient: cut it
+        if long.any():  # relaxation, and a changing gradient, are split from the rotation step by step
             n_cuts = np.where(long, np.ceil(length / (5 * program.rasters.rf)), 1).astype(int)
             length, values = np.repeat(length / n_cuts, n_cuts), np.repeat(values, n_cuts)
             edges = np.concatenate(([0.0], np.cumsum(length)))

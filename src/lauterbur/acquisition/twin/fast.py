@@ -42,6 +42,7 @@ from lauterbur.program import Program
 Progress = Callable[[float, str], None]
 
 RECORD_BYTES = 400e6  # amplitudes held at once
+PROBES = 4  # spins by whose ears states are judged
 
 
 @dataclass(frozen=True)
@@ -170,7 +171,7 @@ def _play_pass(part: Pass, players: Cast, axis, receive, accuracy, rng, out, rep
     inside = inside_of(players.place.edges, axis, line.shapes)
     tell(0.0, "phase graph")
     who, sampled = _sample(players, chosen, size, inside.shifts, along, accuracy.sample, rng)
-    script = _script(part, players, chosen, sampled, accuracy, witness)
+    script = _script(part, players, chosen, rng.permutation(who), sampled, accuracy, witness, rng)
     columns = _columns(script, sampled, players, who, accuracy.rank, rng)
     report["states"] = max(report["states"], int(np.diff(script.graph.first).max()))
     tell(0.05, "choosing atoms")
@@ -328,8 +329,16 @@ def _coil(receive, coil: int, chosen: NDArray) -> NDArray[np.complex64]:
 
 
 def _script(
-    part: Pass, players: Cast, chosen: NDArray, sampled: Parameters, accuracy: Accuracy, witness: Witness | None
+    part: Pass,
+    players: Cast,
+    chosen: NDArray,
+    who: NDArray,
+    sampled: Parameters,
+    accuracy: Accuracy,
+    witness: Witness | None,
+    rng: np.random.Generator,
 ) -> Script:
+    """who: the sampled spins."""
     line = part.timeline
     n = len(sampled["t1"])
     picks = {
@@ -369,7 +378,8 @@ def _script(
         silent = (found.estimate <= floor) & np.isin(found.readout, witness.readouts)
         witness.left_out.append(float(np.sum(found.estimate[silent] ** 2)) / typical**2 / max(1, len(witness.readouts)))
     found = found.above(floor, np.zeros(0, np.intp) if witness is None else witness.readouts)
+    heard = math.sqrt(len(np.unique(found.readout))) * typical
     graph, renumber = prune(
-        graph, line, maps, actors["t1"], actors["t2"], found.wanted(graph), accuracy.states * typical
+        graph, line, maps, actors, found.probes(graph, players.spins, who[:PROBES], rng), accuracy.states * heard
     )
     return Script(line, graph, found.records(graph, renumber, floor))

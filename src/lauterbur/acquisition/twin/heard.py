@@ -16,6 +16,7 @@ from lauterbur.acquisition.twin.compile import Timeline
 from lauterbur.acquisition.twin.graph import K_GRID, Graph
 from lauterbur.acquisition.twin.passes import Pass
 from lauterbur.acquisition.twin.place import Place
+from lauterbur.acquisition.twin.spins import Spins
 
 Float = NDArray[np.float64]
 MANY = 512  # k-vectors; beyond that each is judged by its distance from k = 0 alone
@@ -55,9 +56,17 @@ class Found:
             *(getattr(self, name)[keep] for name in ("readout", "pulse", "state", "slot", "estimate", "alone"))
         )
 
-    def wanted(self, graph: Graph) -> NDArray[np.bool_]:
-        out = np.zeros(graph.source.shape, bool)
-        out[self.state, self.slot] = True
+    def probes(self, graph: Graph, spins: Spins, who: NDArray[np.intp], rng) -> NDArray[np.complex64]:
+        """(probe, state, 2): what these spins hear of F(k) and F(-k) of every state, each readout in a random phase."""
+        sign = np.where(self.slot == 0, 1.0, -1.0)
+        tau, k = sign * graph.tau[self.state], sign[:, None] * graph.k[self.state]
+        left = self.alone / np.maximum(graph.amplitude[self.state, self.slot], 1e-30)
+        left = left * np.exp(-np.abs(tau) / spins.t2_prime[who].max())
+        out = np.zeros((len(who), *graph.source.shape[:1], 2), np.complex64)
+        for heard, spin in zip(out, who, strict=True):
+            turns = rng.random(int(self.readout.max(initial=0)) + 1)[self.readout]
+            turns = turns + k @ spins.position[spin] + tau * spins.off_resonance[spin]
+            np.add.at(heard, (self.state, self.slot), left * np.exp(2j * np.pi * turns))
         return out
 
     def records(self, graph: Graph, renumber: NDArray[np.int64], floor: float) -> Records:

@@ -1,75 +1,123 @@
-"""Pruning: states of a phase graph that can bring too little to any readout are dropped, backwards from what is heard."""
+"""Pruning: states of a phase graph that bring too little to what is heard are dropped.
+
+What a state brings is its amplitude times how much the signal changes with it. The latter is the adjoint of the program,
+played backwards from the readouts, so that all ways from the state to every echo are in it, with their signs: in a
+balanced train many of them add up that are worth nothing one by one.
+"""
 
 from __future__ import annotations
+
+import math
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from lauterbur.acquisition.twin.cast import Parameters
 from lauterbur.acquisition.twin.graph import Graph
+
+ACTORS = 12  # tissues that are asked
 
 
 @numba.njit(cache=True)
-def _importance(first, source, shape, size_of, decay1, decay2, wanted, importance):
-    """Backwards: how much of each slot, just after its pulse, can still reach a readout. size_of: (shape, 6) |map|."""
-    n_pulses = len(first) - 1
-    before = np.zeros((1, 3))
-    for i in range(n_pulses - 1, -1, -1):
-        lo, hi = first[i], first[i + 1]
-        for s in range(lo, hi):
-            for slot in range(3):
-                importance[s, slot] = max(importance[s, slot], wanted[s, slot])
-        # through the pulse: slot after <- slots before
-        a, b, g, e, z = (
-            size_of[shape[i], 0],
-            size_of[shape[i], 1],
-            size_of[shape[i], 2],
-            size_of[shape[i], 3],
-            size_of[shape[i], 4],
-        )
-        before = np.zeros((hi - lo, 3))
-        for s in range(lo, hi):
-            p, m, along = importance[s, 0], importance[s, 1], importance[s, 2]
-            before[s - lo, 0] = max(a * p, b * m, e * along)
-            before[s - lo, 1] = max(b * p, a * m, e * along)
-            before[s - lo, 2] = max(g * p, g * m, z * along)
-        if i > 0:
-            base = first[i - 1]
-            for s in range(hi - lo):
-                for slot in range(3):
-                    src = source[lo + s, slot]
-                    if src >= 0:
-                        from_slot = slot
-                        if src & 1 and slot < 2:
-                            from_slot = 1 - slot
-                        decay = decay1[i] if slot == 2 else decay2[i]
-                        at = base + (src >> 1)
-                        importance[at, from_slot] = max(importance[at, from_slot], before[s, slot] * decay)
-
-
-def prune(graph: Graph, timeline, maps, t1, t2, wanted, tolerance) -> tuple[Graph, NDArray[np.int64]]:
-    """Drop states that cannot bring more than `tolerance` to any wanted slot. Returns the graph and old -> new states."""
-    pairs = (
-        np.hypot(maps[:, 0], maps[:, 1]),
-        np.hypot(maps[:, 2], maps[:, 3]),
-        np.hypot(maps[:, 4], maps[:, 5]),
-        np.hypot(maps[:, 8], maps[:, 9]),
-        np.abs(maps[:, 10]),
+def _before(maps, cs, sn, p, m, z):
+    """The adjoint of one pulse: from the gradient after it to the gradient before it."""
+    rot = complex(cs, sn)
+    alpha = complex(maps[0], maps[1])
+    beta = complex(maps[2], maps[3]) * rot * rot
+    gamma = complex(maps[4], maps[5]) * rot
+    epsilon = complex(maps[8], maps[9]) * rot.conjugate()
+    return (
+        alpha.conjugate() * p + beta * m + epsilon.conjugate() * z,
+        beta.conjugate() * p + alpha * m + epsilon * z,
+        gamma.conjugate() * p + gamma * m + maps[10] * z,
     )
-    size_of = np.column_stack([np.max(pair, axis=1) for pair in pairs])
-    dt = np.diff(timeline.time, prepend=timeline.time[:1])
-    importance = np.zeros(graph.source.shape)
-    _importance(
+
+
+@numba.njit(cache=True, parallel=True)
+def _sensitivity(first, source, shape, phase, dt, b_value, maps, r1, r2, diffusion, wanted):
+    """(actor, state, 3): r.m.s. over the probes of the gradient of Re sum conj(wanted) F, just after each pulse.
+
+    wanted: (probe, state, 2), what a probe hears of F(k) and of F(-k).
+    """
+    n_probes, n_states = wanted.shape[:2]
+    n_pulses, n_actors = len(shape), len(r1)
+    most = 0
+    for i in range(n_pulses):
+        most = max(most, first[i + 1] - first[i])
+    out = np.zeros((n_actors, n_states, 3), np.float32)
+    for actor in numba.prange(n_actors):
+        here, there = np.zeros((most, 3, n_probes), np.complex64), np.zeros((most, 3, n_probes), np.complex64)
+        for i in range(n_pulses - 1, -1, -1):
+            lo, hi = first[i], first[i + 1]
+            below = first[i - 1] if i > 0 else 0
+            if i > 0:
+                there[: lo - below] = 0
+            cs, sn = math.cos(phase[i]), math.sin(phase[i])
+            e1, e2 = math.exp(-dt[i] * r1[actor]), math.exp(-dt[i] * r2[actor])
+            for s in range(lo, hi):
+                total_p, total_m, total_z = 0.0, 0.0, 0.0
+                fade_p = e2 * math.exp(-b_value[s, 0] * diffusion[actor])
+                fade_m = e2 * math.exp(-b_value[s, 1] * diffusion[actor])
+                fade_z = e1 * math.exp(-b_value[s, 2] * diffusion[actor])
+                for j in range(n_probes):
+                    p = here[s - lo, 0, j] + wanted[j, s, 0]
+                    m = here[s - lo, 1, j] + wanted[j, s, 1].conjugate()
+                    z = here[s - lo, 2, j]
+                    total_p += p.real * p.real + p.imag * p.imag
+                    total_m += m.real * m.real + m.imag * m.imag
+                    total_z += z.real * z.real + z.imag * z.imag
+                    if i == 0:
+                        continue
+                    p, m, z = _before(maps[shape[i], :, actor], cs, sn, p, m, z)
+                    src = source[s, 0]
+                    if src >= 0:
+                        if src & 1:
+                            there[src >> 1, 1, j] += p.conjugate() * fade_p
+                        else:
+                            there[src >> 1, 0, j] += p * fade_p
+                    src = source[s, 1]
+                    if src >= 0:
+                        if src & 1:
+                            there[src >> 1, 0, j] += m.conjugate() * fade_m
+                        else:
+                            there[src >> 1, 1, j] += m * fade_m
+                    src = source[s, 2]
+                    if src >= 0:
+                        there[src >> 1, 2, j] += (z.conjugate() if src & 1 else z) * fade_z
+                out[actor, s, 0] = math.sqrt(total_p / n_probes)
+                out[actor, s, 1] = math.sqrt(total_m / n_probes)
+                out[actor, s, 2] = math.sqrt(total_z / n_probes)
+            here, there = there, here
+    return out
+
+
+def prune(
+    graph: Graph, timeline, maps, actors: Parameters, wanted: NDArray[np.complex64], allowed: float
+) -> tuple[Graph, NDArray[np.int64]]:
+    """Drop the states that together bring less than `allowed` of the norm of all that the probes hear.
+
+    wanted: (probe, state, 2), what a probe hears of each state's F(k) and F(-k); its readouts have random phases. Returns
+    the graph and old -> new states, -1 where dropped.
+    """
+    some = np.unique(np.linspace(0, len(actors["t1"]) - 1, ACTORS).astype(int))
+    gradient = _sensitivity(
         graph.first,
         graph.source,
         timeline.shape,
-        size_of,
-        np.exp(-dt / np.max(t1)),
-        np.exp(-dt / np.max(t2)),
-        wanted.astype(float),
-        importance,
-    )
-    keep_slot = importance * graph.amplitude > tolerance
+        timeline.phase,
+        np.diff(timeline.time, prepend=timeline.time[:1]),
+        graph.b_value,
+        np.ascontiguousarray(maps[:, :, some], float),
+        1 / actors["t1"][some],
+        1 / actors["t2"][some],
+        np.asarray(actors["diffusion"][some], float),
+        wanted,
+    ).max(axis=0)
+    brings = (gradient * graph.amplitude).astype(float) ** 2
+    order = np.argsort(brings, axis=None)
+    keep_slot = np.ones(brings.shape, bool)
+    keep_slot.ravel()[order[np.cumsum(brings.ravel()[order]) <= allowed**2]] = False
     keep = keep_slot.any(axis=1)
     keep[graph.first[:-1]] = True
     renumber = np.cumsum(keep) - 1
