@@ -73,7 +73,7 @@ def plan_trial(program: Program, spins: Spins, seed: int) -> Trial | None:
     work = n_pulses + SAMPLE_COST * len(readouts) * n_most
     isochromats = max((n for n in COUNTS if 2 * heard * work * n <= BUDGET), default=COUNTS[0])
     signal = np.zeros((len(readouts), heard, n_most), np.complex64)
-    return Trial(beginning, Witness(chosen, readouts, signal, []), isochromats)
+    return Trial(beginning, Witness(chosen, readouts, signal), isochromats)
 
 
 def judge(trial: Trial, spins: Spins, *, larmor_frequency: float = 0.0, seed: int = 0) -> dict[str, float | int]:
@@ -85,7 +85,7 @@ def judge(trial: Trial, spins: Spins, *, larmor_frequency: float = 0.0, seed: in
     power = np.einsum("rvs,rvs->v", alone.conj(), alone, dtype=complex).real * seldom
     short = witness.signal - alone
     error = np.einsum("rvs,rvs->v", short.conj(), short, dtype=complex).real * seldom
-    error = error + sum(witness.left_out) * power.mean()  # what all spins together do not show, spread over them
+    error = error + witness.missing * power.mean()  # what all spins together do not show, spread over them
     error = error + seldom * _physics(trial, played, larmor_frequency, seed)
     rng = np.random.default_rng(np.random.SeedSequence([seed, 0xB007]))
     draws = rng.integers(len(error), size=(2000, len(error)))
@@ -105,7 +105,7 @@ def judge(trial: Trial, spins: Spins, *, larmor_frequency: float = 0.0, seed: in
 
 def _alone(trial: Trial, spins: Spins, larmor_frequency: float) -> NDArray[np.complex64]:
     """(readout, spin, sample): the witnesses in a phase graph of their own, not demodulated."""
-    witness = Witness(np.arange(len(spins)), trial.witness.readouts, np.zeros_like(trial.witness.signal), [])
+    witness = Witness(np.arange(len(spins)), trial.witness.readouts, np.zeros_like(trial.witness.signal))
     play_fast(
         trial.program,
         spins,

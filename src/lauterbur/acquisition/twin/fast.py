@@ -212,14 +212,19 @@ def _play_pass(part: Pass, players: Cast, axis, receive, accuracy, rng, out, rep
         if witness is not None:
             local, here = witness.within(chosen)
             witness.listen(found, column.k, drift, players, here, values(local))
-        if encode is None or not out.shape[1]:  # without a coil the witness alone listens
+        if not out.shape[1]:  # without a coil the witness alone listens
             continue
         expected = found.energy * together(found, column.k, place, size, values, rng)
+        if witness is not None and encode is None:  # told of the witnessed readouts only
+            ears = np.count_nonzero(np.isin(part.readouts, witness.readouts))
+            witness.left_out.append(float(expected.sum()) * len(part.readouts) / ears)
+        if encode is None:
+            continue
         heard_so_far += float(expected.sum())
         limit = accuracy.together * math.sqrt(max(heard_so_far, loud**2) / max(1, n_live))
         wanted = _loudest(expected, limit / math.sqrt(float(expected.sum())))
         if witness is not None:
-            witness.left_out.append(float(expected[~wanted].sum()) / max(heard_so_far, loud**2))
+            witness.left_out.append(float(expected[~wanted].sum()))
         if not wanted.any():
             continue
         found = found.subset(wanted)
@@ -244,6 +249,8 @@ def _play_pass(part: Pass, players: Cast, axis, receive, accuracy, rng, out, rep
                 "encoder": type(encode).__name__,
             }
         )
+    if witness is not None:
+        witness.heard.append(heard_so_far)
 
 
 def _columns(
@@ -374,9 +381,6 @@ def _script(
     found = reachable(part, graph, place, Spectrum.of(place, contrast), floor)
     typical = found.typical_amplitude
     floor = accuracy.heard * typical
-    if witness is not None:
-        silent = (found.estimate <= floor) & np.isin(found.readout, witness.readouts)
-        witness.left_out.append(float(np.sum(found.estimate[silent] ** 2)) / typical**2 / max(1, len(witness.readouts)))
     found = found.above(floor, np.zeros(0, np.intp) if witness is None else witness.readouts)
     heard = math.sqrt(len(np.unique(found.readout))) * typical
     graph, renumber = prune(

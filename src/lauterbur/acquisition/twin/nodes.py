@@ -27,7 +27,8 @@ LEAVES = 12
 SHOWN_SPINS = 100_000  # that the cuts are judged by
 FEW_SPINS = 3000  # below that a leaf is not worth cutting
 SHOWN = 400  # pulses of the program that nodes are judged by, from the first that is heard
-BASE = 4  # spins per leaf that judge
+BASE = 5  # spins per leaf that judge
+QUIET = 0.2  # of the loudest: too quiet to judge
 NAMES = ("t1", "t2", "b1", "offset", "diffusion")
 
 
@@ -167,6 +168,19 @@ def _leaves(full: Parameters) -> NDArray[np.int16]:
     return everyone
 
 
+def _unlike(some: Parameters, loudness: NDArray) -> NDArray[np.intp]:
+    """BASE of these spins: the loudest, then of those not much quieter each as far as may be from those taken before."""
+    order = np.argsort(-loudness, kind="stable")
+    loud = order[: max(BASE, int(np.count_nonzero(loudness > QUIET * loudness.max())))]
+    where = np.column_stack([np.nan_to_num(some[name][loud], posinf=0.0) for name in NAMES])
+    where = where / np.where(np.ptp(where, axis=0) > 0, np.ptp(where, axis=0), 1)
+    taken = [0]
+    while len(taken) < min(BASE, len(loud)):
+        away = ((where[:, None] - where[None, taken]) ** 2).sum(axis=2).min(axis=1)
+        taken.append(int(np.argmax(away)))
+    return loud[np.unique(taken)]
+
+
 def _dimensions(
     part: Pass,
     graph: Graph,
@@ -206,7 +220,7 @@ def _dimensions(
     weight = np.abs(players.weight[chosen[rows]])
     drawn = rows[rng.choice(len(rows), min(24, int(np.count_nonzero(weight))), replace=False, p=weight / weight.sum())]
     some = players.parameters(chosen[drawn], np.zeros(3), along)
-    loud = np.argsort(-np.linalg.norm(played(some), axis=0))[:BASE]
+    loud = _unlike(some, np.linalg.norm(played(some), axis=0))
 
     def base() -> Parameters:
         return {name: (v[:, loud] if name == "field" else v[loud].copy()) for name, v in some.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,13 @@ class Witness:
     spins: NDArray[np.intp]  # sorted
     readouts: NDArray[np.intp]  # sorted
     signal: NDArray[np.complex64]  # (readout, spin, sample), filled by the engine; not demodulated
-    left_out: list[float]  # energies, relative to the signal's, of what all spins together were found not to show
+    left_out: list[float] = field(default_factory=list)  # energies of what all spins together were found not to show
+    heard: list[float] = field(default_factory=list)  # and of what they show
+
+    @property
+    def missing(self) -> float:
+        """The part of the signal's energy that was left out."""
+        return sum(self.left_out) / (sum(self.heard) or 1.0)
 
     def within(self, chosen: NDArray) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Which of these spins are witnesses: their places in `chosen`, and their numbers here."""
