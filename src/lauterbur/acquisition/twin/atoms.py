@@ -23,7 +23,7 @@ LOCAL = 6  # points of the local interpolation
 
 @dataclass(frozen=True, eq=False)
 class Dimension:
-    """One parameter's nodes. Spins find their weights through `weights`."""
+    """One parameter's nodes; where they are local, only the LOCAL nearest count."""
 
     name: str
     nodes: Float  # (node,) values of the parameter
@@ -37,18 +37,9 @@ class Dimension:
         return values
 
     def weights(self, values: Float) -> Float:
-        """(n, node) Lagrange weights; for a local dimension (n, LOCAL), to be used from `start`."""
+        """(n, node) Lagrange weights over all nodes."""
         if len(self.nodes) == 1:
             return np.ones((len(values), 1))
-        if self.is_local:
-            step = self.nodes[1] - self.nodes[0]
-            t = (values - self.nodes[0]) / step - self.start(values)
-            w = np.ones((len(values), LOCAL))
-            for i in range(LOCAL):
-                for j in range(LOCAL):
-                    if j != i:
-                        w[:, i] *= (t - j) / (i - j)
-            return w
         x, nodes = self.place(values), self.place(self.nodes)
         w = np.ones((len(values), len(nodes)))
         for i in range(len(nodes)):
@@ -56,11 +47,6 @@ class Dimension:
                 if j != i:
                     w[:, i] *= (x - nodes[j]) / (nodes[i] - nodes[j])
         return w
-
-    def start(self, values: Float) -> NDArray[np.int64]:
-        step = self.nodes[1] - self.nodes[0]
-        first = np.floor((values - self.nodes[0]) / step).astype(np.int64) - (LOCAL // 2 - 1)
-        return np.clip(first, 0, len(self.nodes) - LOCAL)
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,64 +115,17 @@ class AtomGrid:
     def __len__(self) -> int:
         return self.n_inner * len(self.dimensions[-1].nodes)
 
-    @property
-    def is_local(self) -> bool:
-        return self.dimensions[-1].is_local
-
-    def locally(self, table: NDArray[np.complex64], spins: dict[str, Float]) -> NDArray[np.complex64]:
-        """(n, column): rows of `table` (atom, column) at the parameters of spins, from a neighbourhood only along u."""
-        n, columns = len(spins["t1"]), table.shape[1]
-        out = np.zeros((n, columns), np.complex64)
-        real = np.ascontiguousarray(table).view(np.float32).reshape(len(self), 2 * columns)
-        inner, u = self.dimensions[:-1], self.dimensions[-1]
-        sizes = np.array([len(d.nodes) for d in inner])
-        chunk = max(256, min(n, 32_000_000 // max(self.n_inner, 1)))
-        order = np.argsort(spins["u"], kind="stable")
-        for lo in range(0, n, chunk):
-            rows = order[lo : lo + chunk]
-            factors = [d.weights(spins[d.name][rows]).astype(np.float32) for d in inner]
-            packed = np.concatenate(factors, axis=1)
-            w = np.empty((len(packed), self.n_inner), np.float32)
-            _products(packed, sizes, w)
-            result = np.empty((len(w), 2 * columns), np.float32)
-            value = np.round(spins["u"][rows], 9)  # sorted: spins on a lattice share few places
-            edges = np.concatenate(([0], np.flatnonzero(np.diff(value)) + 1, [len(value)]))
-            start, along = u.start(value[edges[:-1]]), u.weights(value[edges[:-1]]).astype(np.float32)
-            for plane in range(len(edges) - 1):
-                here = slice(edges[plane], edges[plane + 1])
-                block = real[start[plane] * self.n_inner : (start[plane] + LOCAL) * self.n_inner]
-                result[here] = w[here] @ np.tensordot(along[plane], block.reshape(LOCAL, self.n_inner, -1), axes=1)
-            out[rows] = result.view(np.complex64)
-        return out
-
-
-@numba.njit(parallel=True, cache=True)
-def _products(packed, sizes, out):
-    """out[n] = outer product of the dimensions' weights, last dimension fastest."""
-    n_dimensions = len(sizes)
-    for n in numba.prange(packed.shape[0]):
-        out[n, 0] = 1.0
-        filled = 1
-        at = 0
-        for d in range(n_dimensions):
-            m = sizes[d]
-            for i in range(filled - 1, -1, -1):
-                value = out[n, i]
-                for j in range(m - 1, -1, -1):
-                    out[n, i * m + j] = value * packed[n, at + j]
-            filled *= m
-            at += m
-
 
 @dataclass(frozen=True, eq=False)
 class Mesh:
-    """Several grids without local dimensions, side by side for one kernel. A dimension's place in memory is its stride."""
+    """Several grids, side by side for one kernel. A dimension's place in memory is its stride."""
 
     sizes: NDArray[np.int64]  # (grid, dimension)
     strides: NDArray[np.int64]  # (grid, dimension), in atoms
     scale: Float  # (grid, dimension), 0 where the parameter is taken as it is
     nodes: Float  # (grid, dimension, node)
     denominators: Float  # (grid, dimension, node)
+    steps: Float  # (grid,) between the nodes of u where those are local, else 0
     first: NDArray[np.int64]  # (grid,) its first atom
 
     @staticmethod
@@ -194,38 +133,54 @@ class Mesh:
         sizes = np.array([[len(d.nodes) for d in g.dimensions] for g in grids], np.int64)
         nodes = np.zeros((*sizes.shape, int(sizes.max())))
         denominators, scale, strides = np.ones_like(nodes), np.zeros(sizes.shape), np.ones_like(sizes)
+        steps = np.zeros(len(grids))
         for i, grid in enumerate(grids):
             for j, d in enumerate(grid.dimensions):
                 x = d.place(d.nodes)
                 nodes[i, j, : len(x)] = x
+                if d.is_local:
+                    steps[i] = x[1] - x[0]
+                    continue
                 denominators[i, j, : len(x)] = 1 / np.prod(x[:, None] - x[None, :] + np.eye(len(x)), axis=1)
                 scale[i, j] = d.scale if d.name in RELAXING else 0.0
             inner = sizes[i, :-1]  # u is slowest
             strides[i, :-1] = np.concatenate((np.cumprod(inner[::-1])[::-1][1:], [1]))
             strides[i, -1] = np.prod(inner)
-        return Mesh(sizes, strides, scale, nodes, denominators, np.cumsum([0] + [len(g) for g in grids])[:-1])
+        return Mesh(sizes, strides, scale, nodes, denominators, steps, np.cumsum([0] + [len(g) for g in grids])[:-1])
 
     def interpolate(self, table: NDArray[np.complex64], spins: dict[str, Float], grid: NDArray[np.int16]) -> NDArray:
         """(n, column): rows of `table` (atom, column) complex64 at these spins, each in its grid (n,)."""
         out = np.empty((len(grid), table.shape[1]), np.complex64)
         parts = np.ascontiguousarray(table).view(np.float32)  # real and imaginary ones side by side
         values = np.stack([spins[name] for name in NAMES])
-        most = int(self.sizes.prod(axis=1).max())
+        along = np.where(self.steps > 0, LOCAL, self.sizes[:, -1])
+        most = int((self.sizes[:, :-1].prod(axis=1) * along).max())
         _interpolate(
-            grid, values, self.scale, self.sizes, self.strides, self.nodes, self.denominators, self.first, parts, most,
-            out.view(np.float32),
+            grid, values, self.scale, self.sizes, self.strides, self.nodes, self.denominators, self.steps, self.first,
+            parts, most, out.view(np.float32),
         )  # fmt: skip
         return out
 
 
+@numba.njit(cache=True)
+def _near(t, w):
+    """Lagrange weights of LOCAL nodes at 0, 1, 2, ... for the place t."""
+    for i in range(LOCAL):
+        here = 1.0
+        for j in range(LOCAL):
+            if j != i:
+                here *= (t - j) / (i - j)
+        w[i] = here
+
+
 @numba.njit(parallel=True, cache=True, fastmath={"contract", "reassoc", "nsz"})
-def _interpolate(grid, values, scale, sizes, strides, nodes, denominators, first, table, most, out):
+def _interpolate(grid, values, scale, sizes, strides, nodes, denominators, steps, first, table, most, out):
     """Lagrange interpolation in a product grid. values (dimension, spin)."""
     n_dimensions, n_columns = len(values), table.shape[1]
     n_blocks = 64
     for block in numba.prange(n_blocks):
         product, atom = np.empty(most, np.float32), np.empty(most, np.int64)
-        w = np.empty(nodes.shape[2], np.float32)
+        w = np.empty(max(LOCAL, nodes.shape[2]), np.float32)
         total = np.empty(n_columns, np.float32)
         for v in range(block * len(grid) // n_blocks, (block + 1) * len(grid) // n_blocks):
             g = grid[v]
@@ -238,12 +193,20 @@ def _interpolate(grid, values, scale, sizes, strides, nodes, denominators, first
                 x = values[d, v]
                 if scale[g, d] > 0:
                     x = 1.0 if math.isinf(x) else x / (x + scale[g, d])
-                for i in range(m):
-                    here = denominators[g, d, i]
-                    for j in range(m):
-                        if j != i:
-                            here *= x - nodes[g, d, j]
-                    w[i] = here
+                if d == n_dimensions - 1 and steps[g] > 0:
+                    t = (x - nodes[g, d, 0]) / steps[g]
+                    start = min(max(math.floor(t) - (LOCAL // 2 - 1), 0), m - LOCAL)
+                    _near(t - start, w)
+                    for i in range(filled):
+                        atom[i] += start * strides[g, d]
+                    m = LOCAL
+                else:
+                    for i in range(m):
+                        here = denominators[g, d, i]
+                        for j in range(m):
+                            if j != i:
+                                here *= x - nodes[g, d, j]
+                        w[i] = here
                 for j in range(m - 1, -1, -1):
                     for i in range(filled):
                         product[j * filled + i] = product[i] * w[j]

@@ -102,8 +102,9 @@ def play_fast(
     offsets = (float(spins.off_resonance.min()), float(spins.off_resonance.max()))
     span = (float(players.u.min()), float(players.u.max()))
     strongest = float(np.abs(players.field).max())
-    reach = 0.0 if players.place.edges is None or axis is None else float(np.abs(players.place.edges @ axis).sum() / 2)
-    passes = plan_passes(line, np.zeros(3) if axis is None else axis, span, offsets, strongest, reach)
+    along = np.zeros(3) if axis is None else axis
+    margin = 0.0 if players.place.edges is None else float(np.abs(players.place.edges @ along).sum() / 2)
+    passes = plan_passes(line, along, span, offsets, strongest, margin, accuracy.rank)
     for i, part in enumerate(passes):
         _play_pass(
             part,
@@ -161,7 +162,7 @@ def _play_pass(part: Pass, players: Cast, axis, receive, accuracy, rng, out, rep
     line = part.timeline
     chosen = np.arange(len(players.u))
     if part.reach is not None:
-        chosen = np.flatnonzero((players.u >= part.reach[0]) & (players.u <= part.reach[1]))
+        chosen = np.flatnonzero(part.reach.holds(players.u, players.spins.off_resonance))
     if not len(chosen) or not len(part.readouts) or not len(line.time):
         return
     size = np.abs(players.weight[chosen])
@@ -355,12 +356,12 @@ def _script(
     rows = np.array(sorted(picks))
     actors = {name: (v[:, rows] if name == "field" else v[rows]) for name, v in sampled.items()}
     if part.reach is not None and players.is_shared_field:
-        places = np.linspace(*part.reach, 9)[1:-1]
         axis = selected_axis(line.shapes)
         assert axis is not None
-        spread = [actors] + [
-            {**actors, "u": np.full(len(rows), u), "position": u * np.tile(axis, (len(rows), 1))} for u in places
-        ]
+        spread = [actors]
+        for fraction in np.linspace(0, 1, 9)[1:-1]:
+            u = part.reach.place(fraction, actors["offset"])
+            spread.append({**actors, "u": u, "position": u[:, None] * axis[None, :]})
         actors = joined(spread)
     maps = maps_of(line, actors)
     floor = max(1e-5, 0.03 * accuracy.states)

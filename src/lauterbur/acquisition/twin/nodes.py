@@ -7,6 +7,7 @@ exactly.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,11 +16,13 @@ from numpy.typing import NDArray
 
 from lauterbur.acquisition.twin.atoms import CANDIDATES, AtomGrid, Dimension, Extent, Mesh, local
 from lauterbur.acquisition.twin.cast import Cast, ExactAtoms, Parameters, exact_atoms, joined, maps_of
+from lauterbur.acquisition.twin.compile import Timeline
 from lauterbur.acquisition.twin.graph import Graph
 from lauterbur.acquisition.twin.groups import WEAK
 from lauterbur.acquisition.twin.heard import Records
 from lauterbur.acquisition.twin.lanes import play
 from lauterbur.acquisition.twin.passes import Pass, feature_length
+from lauterbur.acquisition.twin.spins import Spins
 from lauterbur.errors import ResourceError
 
 MAX_ATOMS = 600_000
@@ -27,18 +30,25 @@ LEAVES = 12
 SHOWN_SPINS = 100_000  # that the cuts are judged by
 FEW_SPINS = 3000  # below that a leaf is not worth cutting
 SHOWN = 400  # pulses of the program that nodes are judged by, from the first that is heard
+FIRST = 5  # of the candidates are tried before the others
+ALL = 64  # spins that tell how loud a spin is
 BASE = 5  # spins per leaf that judge
+COARSE = 1.8e-3  # allowed error from which a slice profile has 4 nodes per feature instead of 6
 QUIET = 0.2  # of the loudest: too quiet to judge
 NAMES = ("t1", "t2", "b1", "offset", "diffusion")
 
 
 @dataclass(frozen=True, eq=False)
 class LeafAtoms:
-    """Product grids, one per leaf; spins are interpolated in their own."""
+    """Product grids, one per leaf; spins are interpolated in their own.
+
+    A grid's u is where on the axis a spin on resonance would be excited alike: offset and place then hardly mix.
+    """
 
     grids: tuple[AtomGrid, ...]
     leaf: NDArray[np.int16]  # (spin,)
     axis: NDArray[np.float64]
+    lean: float  # m/Hz
 
     @property
     def first(self) -> NDArray[np.intp]:
@@ -49,23 +59,16 @@ class LeafAtoms:
         parts = []
         for grid in self.grids:
             p = grid.parameters
-            parts.append(
-                {**p, "position": p["u"][:, None] * self.axis[None, :], "field": p["b1"][None, :].astype(complex)}
-            )
+            u = p["u"] - self.lean * p["offset"]
+            parts.append({**p, "position": u[:, None] * self.axis[None, :], "field": p["b1"][None, :].astype(complex)})
         return joined(parts)
 
     def values(self, table: NDArray[np.complex64], parameters: Parameters, place: int, chosen: NDArray) -> NDArray:
         """(n, column): rows of `table` (atom, column) at these spins."""
         leaf = self.leaf[chosen]
-        if not self.grids[0].is_local:
-            return self.mesh.interpolate(table, parameters, leaf)
-        out = np.empty((len(chosen), table.shape[1]), np.complex64)
-        for i, grid in enumerate(self.grids):
-            rows = np.flatnonzero(leaf == i)
-            if len(rows):
-                some = {name: parameters[name][rows] for name in grid.parameters}
-                out[rows] = grid.locally(table[self.first[i] : self.first[i + 1]], some)
-        return out
+        if self.lean:
+            parameters = {**parameters, "u": parameters["u"] + self.lean * parameters["offset"]}
+        return self.mesh.interpolate(table, parameters, leaf)
 
     @cached_property
     def mesh(self) -> Mesh:
@@ -100,16 +103,23 @@ def choose_atoms(
             )
         return exact
     full = players.parameters(chosen, np.zeros(3), along)
+    lean = part.reach.lean if part.reach is not None else 0.0
     grids, leaf = [], _leaves(full)
+    rehearsal = Rehearsal.of(part, graph, records)
+    weight = np.abs(players.weight[chosen])
+    everyone = _draw(np.arange(len(chosen)), weight, ALL, rng)
+    some = players.parameters(chosen[everyone], np.zeros(3), along)
+    spins = players.spins.subset(chosen[everyone])
+    typical = float(np.sqrt(np.mean(np.sum(np.abs(rehearsal.play(some) * rehearsal.fade(spins)) ** 2, axis=0))))
     for i in range(int(leaf.max()) + 1):
         rows = np.flatnonzero(leaf == i)
-        dimensions = _dimensions(part, graph, records, players, full, rows, chosen, along, allowed, rng)
+        drawn = _draw(rows, weight, 24, rng)
+        dimensions = _dimensions(rehearsal, players, full, rows, chosen, drawn, along * lean, allowed, typical)
         if along.any() and part.reach is not None:
-            reach = (shifts @ along).min(), (shifts @ along).max()
-            u = full["u"][rows]
-            dimensions.append(
-                local("u", u.min() + reach[0], u.max() + reach[1], feature_length(part.timeline.shapes) / 6)
-            )
+            inside = (shifts @ along).min(), (shifts @ along).max()
+            u = full["u"][rows] + lean * full["offset"][rows]
+            step = feature_length(part.timeline.shapes) / (6 if allowed < COARSE else 4)
+            dimensions.append(local("u", u.min() + inside[0], u.max() + inside[1], step))
         else:
             dimensions.append(Dimension("u", np.zeros(1)))
         grids.append(AtomGrid.of(tuple(dimensions)))
@@ -120,7 +130,7 @@ def choose_atoms(
         raise ResourceError(
             f"the program would need {n_atoms} atoms; at most {4 * MAX_ATOMS} fit: use engine='reference'"
         )
-    return LeafAtoms(tuple(grids), leaf, along)
+    return LeafAtoms(tuple(grids), leaf, along, lean)
 
 
 def _leaves(full: Parameters) -> NDArray[np.int16]:
@@ -168,6 +178,17 @@ def _leaves(full: Parameters) -> NDArray[np.int16]:
     return everyone
 
 
+def _varied(actor: Parameters, name: str, node: float, lean: NDArray) -> Parameters:
+    """All with this value of one parameter; the place goes with the offset, so that a selective pulse finds them alike."""
+    n = len(actor[name])
+    if name == "offset":
+        actor["position"] = actor["position"] - (node - actor["offset"])[:, None] * lean[None, :]
+    actor[name] = np.full(n, node)
+    if name == "b1":
+        actor["field"] = np.full((1, n), node, complex)
+    return actor
+
+
 def _unlike(some: Parameters, loudness: NDArray) -> NDArray[np.intp]:
     """BASE of these spins: the loudest, then of those not much quieter each as far as may be from those taken before."""
     order = np.argsort(-loudness, kind="stable")
@@ -181,83 +202,101 @@ def _unlike(some: Parameters, loudness: NDArray) -> NDArray[np.intp]:
     return loud[np.unique(taken)]
 
 
+def _draw(rows: NDArray, weight: NDArray, n: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    here = weight[rows]
+    return rows[rng.choice(len(rows), min(n, int(np.count_nonzero(here))), replace=False, p=here / here.sum())]
+
+
+@dataclass(frozen=True, eq=False)
+class Rehearsal:
+    """The beginning of a script, which nodes are judged by."""
+
+    line: Timeline
+    graph: Graph
+    records: Records
+    b_value: NDArray[np.float64]  # s/m2, (record,) from the pulse until it is heard
+    after: NDArray[np.float64]  # s, (record,) likewise
+
+    @staticmethod
+    def of(part: Pass, graph: Graph, records: Records) -> Rehearsal:
+        line = part.timeline
+        b_value, after = np.zeros(len(records.state)), np.full(len(records.state), np.inf)
+        np.maximum.at(b_value, records.record, line.b_value(records.readout, records.k[records.record]))
+        np.minimum.at(after, records.record, line.heard[records.readout, 0])
+        quiet = int(records.pulse.min(initial=len(line.time)))  # pulses before the first that is heard
+        line, graph, records = records.beginning(line, graph, min(len(line.time), quiet + SHOWN))
+        n = len(records.state)
+        return Rehearsal(line, graph, records, b_value[:n], after[:n])
+
+    def play(self, p: Parameters) -> NDArray[np.complex64]:
+        """(record, actor)"""
+        maps, r = maps_of(self.line, p), self.records
+        amplitude = play(self.graph, self.line, maps, p["t1"], p["t2"], p["diffusion"], r.state, r.slot, r.first)
+        if self.b_value.max(initial=0.0) * p["diffusion"].max() >= WEAK:
+            amplitude *= np.exp(-self.b_value[:, None] * p["diffusion"][None, :]).astype(np.float32)
+        return amplitude
+
+    def fade(self, spins: Spins) -> NDArray[np.float64]:
+        """(record, spin): what relaxation leaves until it is heard."""
+        since = np.abs(self.records.tau + self.after)
+        return np.exp(-self.after[:, None] / spins.t2[None, :] - since[:, None] / spins.t2_prime[None, :])
+
+
 def _dimensions(
-    part: Pass,
-    graph: Graph,
-    records: Records,
+    rehearsal: Rehearsal,
     players: Cast,
     full: Parameters,
     rows: NDArray,
     chosen: NDArray,
-    along: NDArray,
+    drawn: NDArray,
+    lean: NDArray,
     allowed: float,
-    rng: np.random.Generator,
+    typical: float,
 ) -> list[Dimension]:
-    """Per parameter, the fewest nodes whose interpolation of a few exactly played spins of this leaf is good enough."""
-    whole = part.timeline
-    until_heard = np.zeros(len(records.state))
-    np.maximum.at(until_heard, records.record, whole.b_value(records.readout, records.k[records.record]))
-    quiet = int(records.pulse.min(initial=len(whole.time)))  # pulses before the first that is heard
-    line, graph, records = records.beginning(whole, graph, min(len(whole.time), quiet + SHOWN))
-    until_heard = until_heard[: len(records.state)]
+    """Per parameter, the fewest nodes whose interpolation of a few exactly played spins of this leaf is good enough.
 
-    def played(p: Parameters) -> NDArray[np.complex64]:
-        amplitude = play(
-            graph,
-            line,
-            maps_of(line, p),
-            p["t1"],
-            p["t2"],
-            p["diffusion"],
-            records.state,
-            records.slot,
-            records.first,
-        )
-        if until_heard.max(initial=0.0) * p["diffusion"].max() >= WEAK:
-            amplitude *= np.exp(-until_heard[:, None] * p["diffusion"][None, :]).astype(np.float32)
-        return amplitude
-
-    weight = np.abs(players.weight[chosen[rows]])
-    drawn = rows[rng.choice(len(rows), min(24, int(np.count_nonzero(weight))), replace=False, p=weight / weight.sum())]
-    some = players.parameters(chosen[drawn], np.zeros(3), along)
-    loud = _unlike(some, np.linalg.norm(played(some), axis=0))
+    drawn: spins of the leaf that may judge; lean: m/Hz, (3,); allowed: error relative to the `typical` signal, or to the
+    leaf's own where that is louder.
+    """
+    some = {name: (v[:, drawn] if name == "field" else v[drawn]) for name, v in full.items()}
+    fades = rehearsal.fade(players.spins.subset(chosen[drawn]))
+    loud = _unlike(some, np.linalg.norm(rehearsal.play(some) * fades, axis=0))
+    fade = fades[:, loud]
 
     def base() -> Parameters:
         return {name: (v[:, loud] if name == "field" else v[loud].copy()) for name, v in some.items()}
 
-    parts, plan = [base()], []
+    right = rehearsal.play(base()) * fade
+    norm = max(float(np.linalg.norm(right)), typical * math.sqrt(len(loud))) or 1.0
     extents = {name: Extent.of(name, full[name][rows]) for name in NAMES}
     options = {name: {n: extents[name].chebyshev(n) for n in CANDIDATES} for name in NAMES}
-    for name in NAMES:
-        for n, option in options[name].items():
-            if len(option.nodes) < n:
-                break  # the few distinct values are the nodes already
-            for node in option.nodes:
-                actor = base()
-                actor[name] = np.full(len(loud), node)
-                if name == "b1":
-                    actor["field"] = np.full((1, len(loud)), node, complex)
-                parts.append(actor)
-            plan.append((name, n))
-            if n == 1 and extents[name].low == extents[name].high:
-                break
-    amplitude = played(joined(parts))
-    amplitude = amplitude.reshape(len(amplitude), -1, len(loud))
-    right = amplitude[:, 0]
-    norm = float(np.linalg.norm(right)) or 1.0
     best: dict[str, Dimension] = {}
     done: set[str] = set()
-    at = 1
-    for name, n in plan:
-        option = options[name][n]
-        size = len(option.nodes)
-        guess = np.einsum("rnb,bn->rb", amplitude[:, at : at + size], option.weights(some[name][loud]))
-        at += size
-        if name in done:
-            continue
-        best[name] = option
-        if np.linalg.norm(guess - right) <= allowed * norm:
-            done.add(name)
+    for some_counts in (CANDIDATES[:FIRST], CANDIDATES[FIRST:]):  # most parameters need few
+        parts, plan = [], []
+        for name in NAMES:
+            for n in some_counts:
+                option = options[name][n]
+                if name in done or len(option.nodes) < n:
+                    break  # the few distinct values are the nodes already
+                parts += [_varied(base(), name, node, lean) for node in option.nodes]
+                plan.append((name, option))
+                if n == 1 and extents[name].low == extents[name].high:
+                    break
+        if not parts:
+            break
+        amplitude = rehearsal.play(joined(parts))
+        amplitude = amplitude.reshape(len(amplitude), -1, len(loud)) * fade[:, None, :]
+        at = 0
+        for name, option in plan:
+            size = len(option.nodes)
+            guess = np.einsum("rnb,bn->rb", amplitude[:, at : at + size], option.weights(some[name][loud]))
+            at += size
+            if name in done:
+                continue
+            best[name] = option
+            if np.linalg.norm(guess - right) <= allowed * norm:
+                done.add(name)
     for name in NAMES:  # not good enough yet, but there are no more distinct values than this
         few = next((o for n, o in options[name].items() if len(o.nodes) < n), None)
         if name not in done and few is not None:

@@ -6,6 +6,7 @@ reach, through all the pulses that touch them. A program without selection is on
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,15 +15,38 @@ from numpy.typing import NDArray
 from lauterbur.acquisition.twin.compile import PulseShape, Timeline
 from lauterbur.acquisition.twin.pulses import pulse_maps
 
-REACH = 3e-4  # a pulse acts where it turns more than this part of what it turns at most
-IDLE = 1e-5  # and is left out altogether where it does less than this
+SPILL = 0.4  # of the error allowed is what is excited beyond the reach (in the norm)
+STEPS = 0.1  # of the error allowed is what joining a pulse's steps does
+IDLE = 0.5  # of the error allowed: a pulse that turns less than that everywhere within the reach is left out
+
+
+@dataclass(frozen=True, eq=False)
+class Reach:
+    """Where a selective excitation acts on spins on resonance, m along the axis; others are moved by the gradient."""
+
+    low: float
+    high: float
+    gradient: float  # Hz/m along the axis
+
+    @property
+    def lean(self) -> float:
+        """m/Hz: a spin off resonance is excited like one on resonance that lies this much further along the axis."""
+        return 1 / self.gradient
+
+    def holds(self, u: NDArray, offset: NDArray) -> NDArray[np.bool_]:
+        there = u + offset * self.lean
+        return np.asarray((there >= self.low) & (there <= self.high))
+
+    def place(self, fraction: float, offset: NDArray) -> NDArray[np.float64]:
+        """m, for each offset (Hz): this far through the reach."""
+        return self.low + fraction * (self.high - self.low) - offset * self.lean
 
 
 @dataclass(frozen=True, eq=False)
 class Pass:
     timeline: Timeline  # the pulses that act here
     readouts: NDArray[np.intp]  # the readouts it answers
-    reach: tuple[float, float] | None  # m along the selected axis; None: everywhere
+    reach: Reach | None  # None: everywhere
 
 
 def selected_axis(shapes: tuple[PulseShape, ...]) -> NDArray[np.float64] | None:
@@ -57,25 +81,27 @@ def activity(shape: PulseShape, axis: NDArray, u: NDArray, offset: float, b1: fl
 
 
 def plan_passes(
-    timeline: Timeline, axis: NDArray, span: tuple[float, float], offsets: tuple[float, float], b1: float, margin: float
+    timeline: Timeline,
+    axis: NDArray,
+    span: tuple[float, float],
+    offsets: tuple[float, float],
+    b1: float,
+    margin: float,
+    allowed: float,
 ) -> list[Pass]:
-    """span: m, the spins' extent along the axis; offsets: Hz, their range; margin: m added on both sides of a reach."""
+    """span: m, the spins' extent along the axis; offsets: Hz, their range; margin: m added on both sides of a reach;
+    allowed: relative error of the signal's norm."""
     listening = np.flatnonzero(timeline.pulse >= 0)
     if not axis.any():
         return [Pass(timeline, listening, None)]
     step = min(feature_length(timeline.shapes) / 3, (span[1] - span[0] + 1e-3) / 64)
-    u = np.arange(span[0] - 2 * step, span[1] + 2 * step, step)
-    act = np.array(
-        [
-            np.max(
-                [activity(s, axis, u, f, b1) for f in {offsets[0], (offsets[0] + offsets[1]) / 2, offsets[1]}], axis=0
-            )
-            for s in timeline.shapes
-        ]
-    )
     excites = np.array([s.use in ("excitation", "undefined", "other") for s in timeline.shapes])
     if not excites.any():
         excites[:] = True
+    along = np.array([mean_gradient(s) @ axis for s in timeline.shapes])
+    slack = max(np.abs(offsets)) / max(np.abs(along).min(where=along != 0, initial=np.inf), 1e-9)
+    u = np.arange(span[0] - slack - 2 * step, span[1] + slack + 2 * step, step)
+    act = np.array([activity(s, axis, u, 0.0, b1) for s in timeline.shapes])
     is_excitation = excites[timeline.shape]
     last = np.maximum.accumulate(np.where(is_excitation, np.arange(len(timeline.shape)), -1))
     parent = last[timeline.pulse[listening]]
@@ -84,15 +110,78 @@ def plan_passes(
     for which in np.unique(kind):
         if which < 0:
             continue
-        reached = np.flatnonzero(act[which] > REACH * min(1.0, float(act[which].max())))
-        if not len(reached):
-            continue
-        lo, hi = u[reached[0]] - step - margin, u[reached[-1]] + step + margin
-        inside = (u >= lo) & (u <= hi)
-        acts = act[:, inside].max(axis=1) > IDLE
+        reach = None
+        if along[which]:
+            low, high = _within(act[which], SPILL * allowed)
+            reach = Reach(float(u[low] - step - margin), float(u[high] + step + margin), float(along[which]))
+        acts = np.array(
+            [
+                _most(s, g, one, u, reach, offsets, axis, b1, step) > IDLE * allowed
+                for s, g, one in zip(timeline.shapes, along, act, strict=True)
+            ]
+        )
         acts[which] = True
-        passes.append(Pass(_only(timeline, acts), listening[kind == which], (float(lo), float(hi))))
+        here = _only(timeline, acts)
+        if reach is not None:
+            shapes = [
+                _coarser(s, axis, reach, offsets, allowed) if a else s for s, a in zip(here.shapes, acts, strict=True)
+            ]
+            here = replace(here, shapes=tuple(shapes))
+        passes.append(Pass(here, listening[kind == which], reach))
     return passes
+
+
+def mean_gradient(shape: PulseShape) -> NDArray[np.float64]:
+    """Hz/m, (3,) under the pulse, where it plays."""
+    weight = np.abs(shape.b1) * shape.length
+    return np.asarray(weight @ shape.gradient / (weight.sum() or 1.0))
+
+
+def _within(act: NDArray, spill: float) -> tuple[int, int]:
+    """The first and the last place, beyond which lie `spill` of the norm."""
+    energy = np.cumsum(act**2)
+    low = int(np.searchsorted(energy, spill**2 / 2 * energy[-1]))
+    high = int(np.searchsorted(energy, (1 - spill**2 / 2) * energy[-1]))
+    return low, min(high, len(act) - 1)
+
+
+def _coarser(
+    shape: PulseShape, axis: NDArray, reach: Reach, offsets: tuple[float, float], allowed: float
+) -> PulseShape:
+    """As coarse as the spins within the reach allow: a step of length t is heard at f as sinc(f t)."""
+    gradient = shape.gradient @ axis
+    lean = 1 - gradient / reach.gradient  # of a spin's offset, where the reach leans with it
+    detuned = [
+        np.abs(gradient * u + lean * offset - shape.frequency).max()
+        for u in (reach.low, reach.high)
+        for offset in offsets
+    ]
+    return shape.coarser(math.sqrt(6 * STEPS * allowed) / (math.pi * max(*detuned, 1.0)))
+
+
+def _most(
+    shape: PulseShape,
+    gradient: float,
+    act: NDArray,
+    u: NDArray,
+    reach: Reach | None,
+    offsets: tuple[float, float],
+    axis: NDArray,
+    b1: float,
+    step: float,
+) -> float:
+    """The most that a pulse does to any spin within the reach. act (u,) is what it does on resonance."""
+    if reach is None:
+        return float(act.max())
+    most = 0.0
+    for offset in (offsets[0], (offsets[0] + offsets[1]) / 2, offsets[1]):
+        moved = offset * reach.lean
+        there = (u >= reach.low - moved) & (u <= reach.high - moved)
+        if gradient and there.any():  # the same pulse, moved by its own gradient
+            most = max(most, float(np.interp(u[there] + offset / gradient, u, act).max()))
+        elif there.any():
+            most = max(most, float(activity(shape, axis, u[there][:1], offset, b1).max()))
+    return most
 
 
 def _only(timeline: Timeline, acts: NDArray[np.bool_]) -> Timeline:
