@@ -116,6 +116,13 @@ class AtomGrid:
         return self.n_inner * len(self.dimensions[-1].nodes)
 
 
+def near_weights(place: float) -> Float:
+    """(LOCAL,) Lagrange weights of nodes at 0, 1, 2, ..."""
+    out = np.empty(LOCAL)
+    _near(place, out)
+    return out
+
+
 @dataclass(frozen=True, eq=False)
 class Mesh:
     """Several grids, side by side for one kernel. A dimension's place in memory is its stride."""

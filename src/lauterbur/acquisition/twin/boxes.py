@@ -20,8 +20,6 @@ import numpy as np
 import scipy.special
 from numpy.typing import NDArray
 
-from lauterbur.acquisition.twin.compile import PulseShape
-from lauterbur.acquisition.twin.passes import feature_length
 
 Float = NDArray[np.float64]
 Order = tuple[int, int, int]
@@ -135,15 +133,14 @@ def _polynomials(nodes: Float, highest: int) -> NDArray[np.complex128]:
     return ((2 * n + 1) * (-1j) ** n)[:, None, None] * product * ((2 * term + 1) / 2 * (-1j) ** term)[None, None, :]
 
 
-def inside_of(edges: Float | None, axis: Float | None, shapes: tuple[PulseShape, ...]) -> Inside:
-    feature = feature_length(shapes)
-    if edges is None or not np.isfinite(feature):
+def inside_of(edges: Float | None, axis: Float | None, detail: float) -> Inside:
+    """detail: m, how far apart interpolation along the axis has its nodes."""
+    if edges is None or not np.isfinite(detail):
         return Inside(np.zeros((1, 3)), (np.zeros(1),) * 3, edges)
     nodes = []
     for edge in edges:
         across = abs(edge @ axis) if axis is not None else np.linalg.norm(edge)
-        nodes.append(
-            np.polynomial.legendre.leggauss(1 if across < 0.1 * feature else 2 + math.ceil(3.5 * across / feature))[0]
-        )
+        n = 1 if across < 0.4 * detail else 2 + math.ceil(across / detail)
+        nodes.append(np.polynomial.legendre.leggauss(n)[0])
     a, b, c = (x[:, None] * edge[None, :] / 2 for x, edge in zip(nodes, edges, strict=True))
     return Inside((a[:, None, None] + b[None, :, None] + c[None, None, :]).reshape(-1, 3), tuple(nodes), edges)

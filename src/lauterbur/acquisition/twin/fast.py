@@ -104,7 +104,7 @@ def play_fast(
     strongest = float(np.abs(players.field).max())
     along = np.zeros(3) if axis is None else axis
     margin = 0.0 if players.place.edges is None else float(np.abs(players.place.edges @ along).sum() / 2)
-    passes = plan_passes(line, along, span, offsets, strongest, margin, accuracy.rank)
+    passes = plan_passes(line, along, span, offsets, strongest, margin, accuracy.rank, accuracy.nodes)
     for i, part in enumerate(passes):
         _play_pass(
             part,
@@ -169,7 +169,7 @@ def _play_pass(part: Pass, players: Cast, axis, receive, accuracy, rng, out, rep
     if not size.sum() > 0:
         return
     along = np.zeros(3) if axis is None else axis
-    inside = inside_of(players.place.edges, axis, line.shapes)
+    inside = inside_of(players.place.edges, axis, part.detail)
     tell(0.0, "phase graph")
     who, sampled = _sample(players, chosen, size, inside.shifts, along, accuracy.sample, rng)
     script = _script(part, players, chosen, rng.permutation(who), sampled, accuracy, witness, rng)

@@ -21,7 +21,7 @@ from lauterbur.acquisition.twin.graph import Graph
 from lauterbur.acquisition.twin.groups import WEAK
 from lauterbur.acquisition.twin.heard import Records
 from lauterbur.acquisition.twin.lanes import play
-from lauterbur.acquisition.twin.passes import Pass, feature_length
+from lauterbur.acquisition.twin.passes import Pass
 from lauterbur.acquisition.twin.spins import Spins
 from lauterbur.errors import ResourceError
 
@@ -33,7 +33,6 @@ SHOWN = 400  # pulses of the program that nodes are judged by, from the first th
 FIRST = 5  # of the candidates are tried before the others
 ALL = 64  # spins that tell how loud a spin is
 BASE = 5  # spins per leaf that judge
-COARSE = 1.8e-3  # allowed error from which a slice profile has 4 nodes per feature instead of 6
 QUIET = 0.2  # of the loudest: too quiet to judge
 NAMES = ("t1", "t2", "b1", "offset", "diffusion")
 
@@ -115,11 +114,10 @@ def choose_atoms(
         rows = np.flatnonzero(leaf == i)
         drawn = _draw(rows, weight, 24, rng)
         dimensions = _dimensions(rehearsal, players, full, rows, chosen, drawn, along * lean, allowed, typical)
-        if along.any() and part.reach is not None:
+        if np.isfinite(part.detail):
             inside = (shifts @ along).min(), (shifts @ along).max()
             u = full["u"][rows] + lean * full["offset"][rows]
-            step = feature_length(part.timeline.shapes) / (6 if allowed < COARSE else 4)
-            dimensions.append(local("u", u.min() + inside[0], u.max() + inside[1], step))
+            dimensions.append(local("u", u.min() + inside[0], u.max() + inside[1], part.detail))
         else:
             dimensions.append(Dimension("u", np.zeros(1)))
         grids.append(AtomGrid.of(tuple(dimensions)))

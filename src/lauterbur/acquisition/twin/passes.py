@@ -12,11 +12,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from lauterbur.acquisition.twin.atoms import LOCAL, near_weights
 from lauterbur.acquisition.twin.compile import PulseShape, Timeline
 from lauterbur.acquisition.twin.pulses import pulse_maps
 
 SPILL = 0.4  # of the error allowed is what is excited beyond the reach (in the norm)
 STEPS = 0.1  # of the error allowed is what joining a pulse's steps does
+FINEST = 16  # steps per feature, of which as few as may be are taken
+STRIDES = (2, 4, 6, 8, 12, 16)
+MOST = 4000  # of them
 IDLE = 0.5  # of the error allowed: a pulse that turns less than that everywhere within the reach is left out
 
 
@@ -47,6 +51,7 @@ class Pass:
     timeline: Timeline  # the pulses that act here
     readouts: NDArray[np.intp]  # the readouts it answers
     reach: Reach | None  # None: everywhere
+    detail: float  # m, along the axis: how far apart nodes may lie; inf where nothing selects
 
 
 def selected_axis(shapes: tuple[PulseShape, ...]) -> NDArray[np.float64] | None:
@@ -71,11 +76,18 @@ def feature_length(shapes: tuple[PulseShape, ...]) -> float:
     return 1 / span if span > 0 else np.inf
 
 
+def prepares(shape: PulseShape) -> bool:
+    """Whether only longitudinal magnetisation matters: what such a pulse does to the rest is spoiled."""
+    return shape.use in ("inversion", "saturation", "preparation")
+
+
 def activity(shape: PulseShape, axis: NDArray, u: NDArray, offset: float, b1: float) -> NDArray[np.float64]:
     """(u,) how much the pulse turns magnetisation at each place along the axis."""
     n = len(u)
     long = np.full(n, 1e3)
     m = pulse_maps(shape, np.full(n, b1, complex), np.full(n, offset), u[:, None] * axis[None, :], long, long)
+    if prepares(shape):
+        return np.abs(1 - m[10])
     alpha = m[0] + 1j * m[1]
     return np.hypot(m[4], m[5]) + np.hypot(m[2], m[3]) + np.abs(1 - m[10]) + np.abs(1 - np.abs(alpha))
 
@@ -88,12 +100,13 @@ def plan_passes(
     b1: float,
     margin: float,
     allowed: float,
+    nodes: float,
 ) -> list[Pass]:
     """span: m, the spins' extent along the axis; offsets: Hz, their range; margin: m added on both sides of a reach;
-    allowed: relative error of the signal's norm."""
+    allowed: relative error of the signal's norm; nodes: and of interpolation along the axis."""
     listening = np.flatnonzero(timeline.pulse >= 0)
     if not axis.any():
-        return [Pass(timeline, listening, None)]
+        return [Pass(timeline, listening, None, feature_length(timeline.shapes) / 4)]
     step = min(feature_length(timeline.shapes) / 3, (span[1] - span[0] + 1e-3) / 64)
     excites = np.array([s.use in ("excitation", "undefined", "other") for s in timeline.shapes])
     if not excites.any():
@@ -127,7 +140,8 @@ def plan_passes(
                 _coarser(s, axis, reach, offsets, allowed) if a else s for s, a in zip(here.shapes, acts, strict=True)
             ]
             here = replace(here, shapes=tuple(shapes))
-        passes.append(Pass(here, listening[kind == which], reach))
+        played = [here.shapes[i] for i in np.unique(here.shape)]
+        passes.append(Pass(here, listening[kind == which], reach, _detail(played, axis, reach, span, b1, nodes)))
     return passes
 
 
@@ -157,6 +171,49 @@ def _coarser(
         for offset in offsets
     ]
     return shape.coarser(math.sqrt(6 * STEPS * allowed) / (math.pi * max(*detuned, 1.0)))
+
+
+def _detail(
+    shapes: list[PulseShape],
+    axis: NDArray,
+    reach: Reach | None,
+    span: tuple[float, float],
+    b1: float,
+    allowed: float,
+) -> float:
+    """m: the coarsest places between which these pulses' maps may be interpolated."""
+    finest = feature_length(tuple(shapes)) / FINEST
+    low, high = (reach.low, reach.high) if reach else span
+    n = min(int((high - low) / finest) + 1, MOST)
+    u = low + (high - low) / n * np.arange(n + 1)
+    long, still = np.full(n + 1, 1e3), np.zeros(n + 1)
+    kept = []
+    for shape in shapes:
+        if not mean_gradient(shape) @ axis:
+            continue
+        maps = pulse_maps(shape, np.full(n + 1, b1, complex), still, u[:, None] * axis[None, :], long, long)
+        kept.append(maps[10:11] if prepares(shape) else maps[[*range(6), 10]])
+    if not kept:
+        return np.inf
+    every = np.concatenate(kept).astype(float)
+    good = 1
+    for stride in STRIDES:
+        if stride * LOCAL > n or _between(every, stride) > allowed:
+            break
+        good = stride
+    return float(good * (high - low) / n)
+
+
+def _between(values: NDArray, stride: int) -> float:
+    """r.m.s. error half-way between every `stride`-th of the values (quantity, place), relative to 1."""
+    known = values[:, ::stride]
+    n = known.shape[1] - LOCAL + 1
+    if n < 1 or stride % 2:
+        return np.inf
+    weights = near_weights(LOCAL / 2 - 0.5)
+    guess = np.array([known[:, i : i + n] for i in range(LOCAL)])
+    middle = values[:, stride * (LOCAL // 2 - 1) + stride // 2 :: stride][:, :n]
+    return float(np.sqrt(np.mean((np.einsum("i,iqn->qn", weights, guess)[:, : middle.shape[1]] - middle) ** 2, axis=1)).max())
 
 
 def _most(
