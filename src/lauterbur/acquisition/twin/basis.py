@@ -25,6 +25,7 @@ from lauterbur.acquisition.twin.values import Voices
 
 Float = NDArray[np.float64]
 POINTS = 64  # in k-space, where the loudness of a state is judged
+MOMENTS = 256  # of a readout, among which the nodes are chosen
 SPINS = 2048  # that decide on the components
 
 
@@ -77,7 +78,7 @@ def columns_of(
 ) -> Columns:
     """exact: (record, spin) amplitudes of the sampled spins `who`, drawn by their weight."""
     spins = players.spins
-    middle = float(group.time[group.n_samples // 2])
+    middle = float(group.time[len(group.time) // 2])
     since = group.tau + middle
     size = np.exp(-middle / spins.t2[who][:, None] - np.abs(since)[None, :] / spins.t2_prime[who][:, None])
     edges = players.place.edges
@@ -97,7 +98,7 @@ def columns_of(
         loud = group.amplitude(q, exact, sampled["diffusion"]) * strength[:, q].astype(np.float32)[None, :]
         u, s = _left(loud)
         bases.append(u)
-        singular.append(s * math.sqrt(group.n_samples))
+        singular.append(s * math.sqrt(len(group.time)))
     return Columns(group, k, bases, singular)
 
 
@@ -240,8 +241,8 @@ def _time_nodes(
     norm = np.array([math.sqrt(float((s**2).sum())) for s in columns.singular])
     tau = group.tau[np.argsort(-norm)[:3]]
     t = group.time
-    middle = t[group.n_samples // 2]
-    loudest = norm.max() / math.sqrt(group.n_samples)
+    middle = t[len(t) // 2]
+    loudest = norm.max() / math.sqrt(len(group.time))
     parts = []
     for here in tau:
         decay = (
@@ -259,9 +260,10 @@ def _time_nodes(
             )
     courses = np.concatenate(parts)
     courses *= loudest / (math.sqrt(float((loud**2).sum())) or 1.0)
-    r, pivots = scipy.linalg.qr(courses, mode="r", pivoting=True)
-    size = np.abs(np.diag(r[:, : min(r.shape)])) * math.sqrt(group.n_samples)
-    nodes = np.sort(pivots[: max(1, int(np.count_nonzero(size > allowed)))])
+    some = np.unique(np.linspace(0, len(t) - 1, MOMENTS).astype(int))
+    r, pivots = scipy.linalg.qr(courses[:, some], mode="r", pivoting=True)
+    size = np.abs(np.diag(r[:, : min(r.shape)])) * math.sqrt(len(group.time))
+    nodes = np.sort(some[pivots[: max(1, int(np.count_nonzero(size > allowed)))]])
     return nodes, np.linalg.lstsq(courses[:, nodes], courses, rcond=1e-7)[0]
 
 

@@ -20,7 +20,6 @@ import numpy as np
 import scipy.special
 from numpy.typing import NDArray
 
-
 Float = NDArray[np.float64]
 Order = tuple[int, int, int]
 PLAIN: Order = (0, 0, 0)

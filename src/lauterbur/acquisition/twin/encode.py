@@ -37,6 +37,7 @@ Float = NDArray[np.float64]
 NUFFT_TOLERANCE = 1e-5
 DIRECT_LIMIT = 3e7  # spins times points
 TINY = 2e5  # likewise: not worth anything else
+MANY_TURNS = 8.0  # of off-resonance during a readout: better points that drift than a lattice and more components
 BLOCK_BYTES = 600e6  # of volumes transformed at once
 
 
@@ -54,14 +55,11 @@ class Drift:
     @staticmethod
     def of(k: Float, time: Float, offset: float) -> Drift:
         """k (row, sample, 3) 1/m since the pulse, time (sample,) s, offset: Hz, the largest."""
-        n = len(time)
-        if n < 8:
+        if len(time) < 8:
             return Drift.none(time)
-        quarter, half = n // 4, n // 2
-        velocity = (k[0, quarter + half] - k[0, quarter]) / (time[quarter + half] - time[quarter])
-        if not np.linalg.norm(velocity) > 0:
+        shift = np.linalg.lstsq(k[0] - k[0].mean(axis=0), time - time.mean(), rcond=1e-6)[0]
+        if not shift.any():
             return Drift.none(time)
-        shift = velocity / (velocity @ velocity)
         along = k @ shift
         if np.abs(along - along[:1]).max() * offset > PHASE_TOLERANCE:
             return Drift.none(time)
@@ -439,14 +437,16 @@ def encoder(place: Place, k: Float, time: Float, offset: Float) -> tuple[Separab
     drift = Drift.of(k, time, float(np.abs(offset).max(initial=0.0)))
     work = len(place.position) * k.shape[0] * k.shape[1]
     fit = Separable.fits(place, k) if work > TINY else None
+    turns = np.ptp(time) * np.abs(offset).max(initial=0.0)  # that the drift takes care of
     if fit is not None:
         assert place.lattice is not None
         steps = np.linalg.solve(place.lattice.affine[:3, :3], drift.shift) * np.abs(offset).max()
-        across = [abs(steps[axis]) for axis in fit[0][1:]]
-        if max(across) * np.abs(k @ place.lattice.affine[:3, :3]).max() > PHASE_TOLERANCE:
-            drift = Drift.none(time)
-        return Separable(place, k, *fit, drift, offset), drift
-    if place.lattice is None or work <= DIRECT_LIMIT:
+        across = max(abs(steps[axis]) for axis in fit[0][1:])
+        if across * np.abs(k @ place.lattice.affine[:3, :3]).max() <= PHASE_TOLERANCE:
+            return Separable(place, k, *fit, drift, offset), drift
+        if turns < MANY_TURNS:
+            return Separable(place, k, *fit, Drift.none(time), offset), Drift.none(time)
+    if place.lattice is None or work <= DIRECT_LIMIT or (drift.shift.any() and turns >= MANY_TURNS):
         moved = Place(place.position + offset[:, None] * drift.shift, place.edges, None)
         return (Direct if work <= DIRECT_LIMIT else Nufft)(moved, k), drift
     return Nufft(place, k), Drift.none(time)

@@ -42,6 +42,7 @@ from lauterbur.program import Program
 Progress = Callable[[float, str], None]
 
 RECORD_BYTES = 400e6  # amplitudes held at once
+EARS_BYTES = 200e6  # of the coils' sensitivities at the spins of a pass
 PROBES = 4  # spins by whose ears states are judged
 
 
@@ -170,6 +171,7 @@ def _play_pass(part: Pass, players: Cast, axis, receive, accuracy, rng, out, rep
         return
     along = np.zeros(3) if axis is None else axis
     inside = inside_of(players.place.edges, axis, part.detail)
+    receive = _ears(receive, chosen)
     tell(0.0, "phase graph")
     who, sampled = _sample(players, chosen, size, inside.shifts, along, accuracy.sample, rng)
     script = _script(part, players, chosen, rng.permutation(who), sampled, accuracy, witness, rng)
@@ -259,7 +261,7 @@ def _columns(
 ) -> list[Columns]:
     """The groups of readouts, those nearest to k = 0 first: they carry the image."""
     exact = script.play(sampled)
-    groups = group_rows(script.records, script.line)
+    groups = group_rows(script.records, script.line, float(np.abs(players.spins.off_resonance).max()))
     found = [columns_of(g, g.k(script.line), exact, sampled, players, who, rng) for g in groups]
     total = math.sqrt(sum(c.energy for c in found if not c.group.is_silent)) or 1.0
     allowed = rank * total / math.sqrt(max(1, sum(not g.is_silent for g in groups)))
@@ -288,16 +290,25 @@ def _encode(encode, found: Components, values, chosen, receive, accuracy: Accura
     Returns how many transforms that took.
     """
     orders = found.orders()
-    readout = found.voices.group.readout
+    group = found.voices.group
+    n_rows, n_windows = group.readout.shape
+    scratch = None if n_windows == 1 else np.zeros((n_rows, 1, len(group.time)), np.complex64)
 
     def add(which: NDArray[np.bool_], coil: int, sensitivity: NDArray[np.complex64]) -> NDArray[np.float64]:
         energy = np.zeros(len(which))
+        target, readout, channel = out, group.readout[:, 0], coil
+        if scratch is not None:
+            scratch[:] = 0
+            target, readout, channel = scratch, np.arange(n_rows), 0
         for order, some in orders:
             rows = np.flatnonzero(which[some]) + some.start
             if len(rows):
-                energy[rows] = encode.add(
-                    values, rows, order, sensitivity, found.course.subset(rows), out, readout, coil
-                )
+                course = found.course.subset(rows)
+                energy[rows] = encode.add(values, rows, order, sensitivity, course, target, readout, channel)
+        if scratch is not None:
+            for window in range(n_windows):
+                some = slice(window * group.n_samples, (window + 1) * group.n_samples)
+                out[group.readout[:, window], coil, : group.n_samples] += scratch[:, 0, some]
         return energy
 
     n_rx = 1 if receive is None else receive.shape[0]
@@ -305,13 +316,13 @@ def _encode(encode, found: Components, values, chosen, receive, accuracy: Accura
     if receive is None:
         add(every, 0, np.ones(len(chosen), np.complex64))
         return len(values)
-    first = _coil(receive, 0, chosen)
+    first = np.ascontiguousarray(receive[0], np.complex64)
     energy = add(every, 0, first)
     if n_rx == 1:
         return len(values)
     some = slice(None, None, max(1, len(chosen) // 30_000))
     power = np.abs(values[:, some]) ** 2
-    share = np.array([power @ np.abs(_coil(receive, coil, chosen)[some]) ** 2 for coil in range(1, n_rx)])
+    share = np.array([power @ np.abs(np.ascontiguousarray(receive[coil], np.complex64)[some]) ** 2 for coil in range(1, n_rx)])
     expected = (energy / np.maximum(power @ np.abs(first[some]) ** 2, 1e-300))[None, :] * share
     if accuracy.one_noise:
         wanted = _loudest(expected.ravel(), accuracy.heard, energy.sum()).reshape(expected.shape)
@@ -319,7 +330,7 @@ def _encode(encode, found: Components, values, chosen, receive, accuracy: Accura
         wanted = np.array([_loudest(one, accuracy.heard) for one in expected])
     for coil in range(1, n_rx):
         tell(coil / n_rx)
-        add(wanted[coil - 1], coil, _coil(receive, coil, chosen))
+        add(wanted[coil - 1], coil, np.ascontiguousarray(receive[coil], np.complex64))
     return len(values) + int(wanted.sum())
 
 
@@ -331,9 +342,16 @@ def _loudest(energy: NDArray[np.float64], heard: float, beside: float = 0.0) -> 
     return wanted
 
 
-def _coil(receive, coil: int, chosen: NDArray) -> NDArray[np.complex64]:
-    values = receive[coil]
-    return np.ascontiguousarray(values if len(chosen) == len(values) else values[chosen], np.complex64)
+def _ears(receive, chosen: NDArray[np.intp]):
+    """What the coils hear of these spins, worked out once where it fits into memory."""
+    if receive is None:
+        return None
+    n_rx, n = receive.shape
+    if len(chosen) < n:
+        receive = receive.subset(chosen) if hasattr(receive, "subset") else np.asarray(receive)[:, chosen]
+    if n_rx * len(chosen) * 8 <= EARS_BYTES:
+        return np.array([receive[coil] for coil in range(n_rx)], np.complex64)
+    return receive
 
 
 def _script(

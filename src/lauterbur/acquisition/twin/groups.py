@@ -1,6 +1,6 @@
 """Readouts that are encoded together: one basis, one set of transforms.
 
-A row is one readout. Its reference is the loudest state it hears; the other states are columns, told apart by their
+A row is one readout, or one train of them (trains.py). Its reference is the loudest state it hears; the other states are columns, told apart by their
 dephasing time and by how far in k they are from the reference. States whose distance from it changes from readout to
 readout (phase encoding that is not rewound) have a group of their own, in which they are the reference.
 """
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from lauterbur.acquisition.twin.compile import Timeline
 from lauterbur.acquisition.twin.graph import K_GRID
 from lauterbur.acquisition.twin.heard import Records, alike
+from lauterbur.acquisition.twin.trains import trains
 
 Float = NDArray[np.float64]
 TAU_STEP = 1e-7  # s
@@ -24,7 +25,7 @@ COMMON = 0.1  # of a group's readouts hear a column
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    readout: NDArray[np.intp]  # (row,) distinct
+    readout: NDArray[np.intp]  # (row, window) distinct
     reference: Float  # 1/m, (row, 3): the reference state's k just after its pulse
     row: NDArray[np.intp]  # (entry,) sorted by column
     record: NDArray[np.intp]  # (entry,)
@@ -32,9 +33,9 @@ class Group:
     b_value: Float  # s/m2, (entry,) of the diffusion after the last pulse
     tau: Float  # s, (column,)
     away: Float  # 1/m, (column, 3) from the reference
-    start: float  # s from the pulse's centre to the first sample
+    start: Float  # s, (window,) from the pulse's centre to the first sample
     dwell: float
-    n_samples: int
+    n_samples: int  # of a window
     is_silent: bool  # heard by the witness alone
 
     @property
@@ -43,12 +44,13 @@ class Group:
 
     @property
     def time(self) -> Float:
-        """s since the pulse, (sample,)"""
-        return np.asarray(self.start + np.arange(self.n_samples) * self.dwell, float)
+        """s since the pulse, (sample of all windows,)"""
+        return (self.start[:, None] + np.arange(self.n_samples) * self.dwell).ravel()
 
     def k(self, line: Timeline) -> Float:
-        """1/m, (row, sample, 3): where each row listens to its reference."""
-        return line.k_since_pulse(self.readout, self.n_samples) + self.reference[:, None, :]
+        """1/m, (row, sample of all windows, 3): where each row listens to its reference."""
+        k = line.k_since_pulse(self.readout.ravel(), self.n_samples).reshape(len(self.readout), -1, 3)
+        return k + self.reference[:, None, :]
 
     def column(self, q: int) -> slice:
         return slice(int(self.first[q]), int(self.first[q + 1]))
@@ -74,59 +76,70 @@ class Group:
         return out
 
 
-def group_rows(records: Records, line: Timeline) -> list[Group]:
-    if not len(records.readout):
-        return []
-    start = np.round(line.start[records.readout] - line.time[line.pulse[records.readout]], 9)
-    timing = np.column_stack(
-        (
-            np.round(start * 1e8),
-            np.round(line.dwell[records.readout] * 1e12),
-            line.n_samples[records.readout],
-            records.is_silent,
-        )
-    )
-    _, kind = alike(timing.astype(np.int64))
+def group_rows(records: Records, line: Timeline, offset: float) -> list[Group]:
+    """offset: Hz, the largest of any spin."""
     groups = []
-    for which in range(int(kind.max()) + 1):
-        left = np.flatnonzero(kind == which)
-        while len(left):
-            taken, group = _peel(records, line, left, start)
-            groups.append(group)
-            left = left[~taken]
+    for silent in (False, True):
+        pairs = np.flatnonzero(records.is_silent == silent)
+        if not len(pairs):
+            continue
+        readouts = np.unique(records.readout[pairs])
+        rows = [readouts[i : i + 1] for i in range(len(readouts))] if silent else trains(line, readouts, offset)
+        row_of = np.zeros(len(line.start), np.intp)
+        kind = np.empty(len(rows), np.int64)
+        known: dict[bytes, int] = {}
+        for i, row in enumerate(rows):
+            row_of[row] = i
+            start = np.round((line.start[row] - line.time[line.pulse[row]]) * 1e9)
+            head = np.array([len(row), round(line.dwell[row[0]] * 1e12), line.n_samples[row[0]]], float)
+            kind[i] = known.setdefault(np.concatenate((head, start)).tobytes(), len(known))
+        for which in range(len(known)):
+            left = pairs[kind[row_of[records.readout[pairs]]] == which]
+            while len(left):
+                taken, group = _peel(records, line, left, rows, row_of[records.readout[left]])
+                groups.append(group)
+                left = left[~taken]
     return groups
 
 
-def _peel(records: Records, line: Timeline, pairs: NDArray, start: Float) -> tuple[NDArray[np.bool_], Group]:
-    """The loudest state of every readout, and the states that lie alike beside it in most of them."""
-    readout, back = np.unique(records.readout[pairs], return_inverse=True)
+def _peel(
+    records: Records, line: Timeline, pairs: NDArray, rows: list[NDArray], row_of: NDArray
+) -> tuple[NDArray[np.bool_], Group]:
+    """The loudest state of every row, and the states that lie alike beside it in most of them.
+
+    row_of: (pair,) into `rows`. Returns which pairs were taken.
+    """
+    row, back = np.unique(row_of, return_inverse=True)
     back = back.reshape(-1)
     order = np.lexsort((-records.loudness[pairs], back))
-    loudest = pairs[order[np.searchsorted(back[order], np.arange(len(readout)))]]
+    loudest = pairs[order[np.searchsorted(back[order], np.arange(len(row)))]]
     reference = records.k[records.record[loudest]]
     tau = records.tau[records.record[pairs]]
     away = records.k[records.record[pairs]] - reference[back]
     code = np.column_stack((np.round(tau / TAU_STEP), np.round(away / K_GRID))).astype(np.int64)
     columns, column = alike(code)
-    common = (np.bincount(column) >= COMMON * len(readout)) | ~code[columns, 1:].any(axis=1)
+    once = np.unique(np.column_stack((column, back)), axis=0)[:, 0]  # the windows of a train hear a state alike
+    common = (np.bincount(once) >= COMMON * len(row)) | ~code[columns, 1:].any(axis=1)
     taken = common[column]
     kept, number = np.unique(column[taken], return_inverse=True)
-    number = number.reshape(-1)
-    entries = np.argsort(number, kind="stable")
-    rows, chosen = back[taken][entries], pairs[taken][entries]
-    first = np.searchsorted(number[entries], np.arange(len(kept) + 1))
-    head = pairs[0]
+    place = np.column_stack((number.reshape(-1), back[taken]))
+    _, first_of = np.unique(place, axis=0, return_index=True)  # sorted by column, then row
+    chosen, entry_row, number = pairs[taken][first_of], back[taken][first_of], number.reshape(-1)[first_of]
+    first = np.searchsorted(number, np.arange(len(kept) + 1))
+    readout = np.array([rows[i] for i in row])
+    head = readout[0]
+    middle = readout[entry_row, readout.shape[1] // 2]
     return taken, Group(
         readout,
         reference,
-        rows,
+        entry_row,
         records.record[chosen],
         first,
-        line.b_value(records.readout[chosen], records.k[records.record[chosen]]),
-        tau[taken][entries][first[:-1]],
-        away[taken][entries][first[:-1]],
-        float(start[head]),
-        float(line.dwell[records.readout[head]]),
-        int(line.n_samples[records.readout[head]]),
-        bool(records.is_silent[head]),
+        line.b_value(middle, records.k[records.record[chosen]]),
+        tau[taken][first_of][first[:-1]],
+        away[taken][first_of][first[:-1]],
+        np.round(line.start[head] - line.time[line.pulse[head]], 9),
+        float(line.dwell[head[0]]),
+        int(line.n_samples[head[0]]),
+        bool(records.is_silent[pairs[0]]),
     )

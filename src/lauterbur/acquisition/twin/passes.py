@@ -81,11 +81,11 @@ def prepares(shape: PulseShape) -> bool:
     return shape.use in ("inversion", "saturation", "preparation")
 
 
-def activity(shape: PulseShape, axis: NDArray, u: NDArray, offset: float, b1: float) -> NDArray[np.float64]:
+def activity(shape: PulseShape, axis: NDArray, u: NDArray, offset: float | NDArray, b1: float) -> NDArray[np.float64]:
     """(u,) how much the pulse turns magnetisation at each place along the axis."""
     n = len(u)
     long = np.full(n, 1e3)
-    m = pulse_maps(shape, np.full(n, b1, complex), np.full(n, offset), u[:, None] * axis[None, :], long, long)
+    m = pulse_maps(shape, np.full(n, b1, complex), np.full(n, 0.0) + offset, u[:, None] * axis[None, :], long, long)
     if prepares(shape):
         return np.abs(1 - m[10])
     alpha = m[0] + 1j * m[1]
@@ -129,7 +129,7 @@ def plan_passes(
             reach = Reach(float(u[low] - step - margin), float(u[high] + step + margin), float(along[which]))
         acts = np.array(
             [
-                _most(s, g, one, u, reach, offsets, axis, b1, step) > IDLE * allowed
+                _most(s, g, one, u, reach, offsets, axis, b1) > IDLE * allowed
                 for s, g, one in zip(timeline.shapes, along, act, strict=True)
             ]
         )
@@ -213,7 +213,9 @@ def _between(values: NDArray, stride: int) -> float:
     weights = near_weights(LOCAL / 2 - 0.5)
     guess = np.array([known[:, i : i + n] for i in range(LOCAL)])
     middle = values[:, stride * (LOCAL // 2 - 1) + stride // 2 :: stride][:, :n]
-    return float(np.sqrt(np.mean((np.einsum("i,iqn->qn", weights, guess)[:, : middle.shape[1]] - middle) ** 2, axis=1)).max())
+    return float(
+        np.sqrt(np.mean((np.einsum("i,iqn->qn", weights, guess)[:, : middle.shape[1]] - middle) ** 2, axis=1)).max()
+    )
 
 
 def _most(
@@ -225,19 +227,19 @@ def _most(
     offsets: tuple[float, float],
     axis: NDArray,
     b1: float,
-    step: float,
 ) -> float:
     """The most that a pulse does to any spin within the reach. act (u,) is what it does on resonance."""
     if reach is None:
         return float(act.max())
+    if not gradient:  # selects by frequency, if at all
+        tones = np.linspace(*offsets, 2 + math.ceil(4 * (offsets[1] - offsets[0]) * shape.length.sum()))
+        return float(activity(shape, axis, np.zeros(len(tones)), tones, b1).max())
     most = 0.0
     for offset in (offsets[0], (offsets[0] + offsets[1]) / 2, offsets[1]):
         moved = offset * reach.lean
         there = (u >= reach.low - moved) & (u <= reach.high - moved)
-        if gradient and there.any():  # the same pulse, moved by its own gradient
+        if there.any():  # the same pulse, moved by its own gradient
             most = max(most, float(np.interp(u[there] + offset / gradient, u, act).max()))
-        elif there.any():
-            most = max(most, float(activity(shape, axis, u[there][:1], offset, b1).max()))
     return most
 
 

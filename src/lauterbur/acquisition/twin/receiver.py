@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from lauterbur.acquisition.twin.spins import Spins
+from lauterbur.acquisition.twin.place import Place
+from lauterbur.acquisition.twin.spins import Lattice, Spins
 from lauterbur.errors import InputError
 from lauterbur.fields.maps import FieldMaps
 from lauterbur.fields.sampling import axis_weights, is_aligned, sample, sample_lattice
@@ -125,14 +126,17 @@ class Sensitivities:
     dtype = np.dtype(np.complex64)
     ndim = 2
 
-    def __init__(self, chain: ReceiveChain, spins: Spins):
-        self.chain, self.spins = chain, spins
-        self.shape = (chain.n_rx, len(spins))
-        self.lattice = (
-            spins.lattice if spins.lattice is not None and is_aligned(chain.affine, spins.lattice.affine) else None
-        )
+    def __init__(self, chain: ReceiveChain, position: NDArray[np.float64], lattice: Lattice | None):
+        self.chain, self.position = chain, position
+        self.shape = (chain.n_rx, len(position))
+        self.lattice = lattice if lattice is not None and is_aligned(chain.affine, lattice.affine) else None
         if self.lattice is not None:
             self._weights = axis_weights(chain.maps.shape[1:], chain.affine, self.lattice.shape, self.lattice.affine)
+
+    def subset(self, chosen: NDArray[np.intp]) -> Sensitivities:
+        """At these spins alone: a part of the lattice takes a part of the time."""
+        part = Place(self.position, None, self.lattice).subset(chosen)
+        return Sensitivities(self.chain, part.position, part.lattice)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -140,7 +144,7 @@ class Sensitivities:
     def __getitem__(self, channel: int) -> NDArray[np.complex64]:
         values = self.chain.maps[channel]
         if self.lattice is None:
-            return sample(values, self.chain.affine, self.spins.position)
+            return sample(values, self.chain.affine, self.position)
         return sample_lattice(values, self._weights).reshape(-1)[self.lattice.index]
 
     def __iter__(self) -> Iterator[NDArray[np.complex64]]:
@@ -152,7 +156,7 @@ class Sensitivities:
 
 def sensitivities(chain: ReceiveChain, spins: Spins) -> Sensitivities:
     """(rx, n) lazily: `maps[i]` is (n,), `np.asarray(maps)` all of it."""
-    return Sensitivities(chain, spins)
+    return Sensitivities(chain, spins.position, spins.lattice)
 
 
 def noise(chain: ReceiveChain, readout: int, n_samples: int, dwell: float, seed: int) -> NDArray[np.complex64]:

@@ -37,17 +37,19 @@ class Witness:
         return local[here], here
 
     def listen(
-        self, components: Components, k: Float, drift: Drift, players: Cast, here: NDArray, values: NDArray
+        self, components: Components, k: Float, drift: Drift, players: Cast, whom: NDArray, values: NDArray
     ) -> None:
-        """values: (component, witness) of those here."""
+        """values: (component, witness) of those witnesses."""
         group = components.voices.group
-        spins = self.spins[here]
+        spins = self.spins[whom]
         place = players.spins.position[spins] + players.spins.off_resonance[spins, None] * drift.shift
         slot = np.minimum(np.searchsorted(self.readouts, group.readout), len(self.readouts) - 1)
-        for row in np.flatnonzero(self.readouts[slot] == group.readout):
-            course = components.course.of(slice(row, row + 1))[0]  # (component, sample)
-            phase = np.exp(-2j * np.pi * (k[row] @ place.T))
-            for order, some in components.orders():
-                box = np.asarray(box_factor(k[row], players.place.edges, order)).reshape(-1, 1)
-                heard = (course[some].T @ values[some]) * phase * box
-                self.signal[slot[row], here, : group.n_samples] += heard.T
+        for row, window in zip(*np.nonzero(self.readouts[slot] == group.readout), strict=True):
+            some = slice(window * group.n_samples, (window + 1) * group.n_samples)
+            here = k[row, some]
+            course = components.course.of(slice(row, row + 1))[0][:, some]  # (component, sample)
+            phase = np.exp(-2j * np.pi * (here @ place.T))
+            for order, mine in components.orders():
+                box = np.asarray(box_factor(here, players.place.edges, order)).reshape(-1, 1)
+                heard = (course[mine].T @ values[mine]) * phase * box
+                self.signal[slot[row, window], whom, : group.n_samples] += heard.T
