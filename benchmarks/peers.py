@@ -6,7 +6,7 @@
 
 - Equal accuracy first. 32 voxels of the job are played for 64 TRs at random places of its k-space, each voxel heard
   alone: errors and signals of different voxels add in squares, as they do over the whole of k-space. The judge is our
-  reference engine, four times, so that its own isochromats' errors fall out (see twin/accuracy.py). Its isochromats
+  reference engine, four times, so that its own isochromats' errors fall out (see twin/judge.py). Its isochromats
   spread along x, the spoiler's direction, and over the T2' line; y and z only encode, so a box's decay along them is a
   factor. One complex scale is free.
 - MRzeroCore plays the same boxes with T2'; its threshold is lowered until it is within 1 %.

@@ -1,161 +1,26 @@
-"""How wrong the fast engine was: some of its spins, heard one by one, played again by other means, in two steps.
-
-What it left out (few atoms, few states, few components, all shared by millions of spins) shows beside a phase graph of
-these spins alone, each its own atom, with limits ten times finer. This is free of noise.
-
-Whether a phase graph is the physics of this program shows beside the reference engine, which shares nothing with it.
-There isochromats stand still, because a walk leaves its voxel for good, and T2 is short enough for them to dephase: so
-the phase graph plays such spins for it. Isochromats are a random sample of a voxel, so two independent plays r1, r2 are
-compared with the phase graph f: their errors have mean zero and do not correlate, hence the mean of Re<f - r1, f - r2>
-is |f - truth|^2, free of the isochromats' own error.
-
-Errors and signals of different voxels are added in squares, each by how seldom it would be drawn. The upper limit is the
-95th percentile of a bootstrap over voxels.
-"""
+"""Accuracy: where the fast engine stops. How well it then does is measured (judge.py), not trusted."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
-import numpy as np
-from numpy.typing import NDArray
-
-from lauterbur.acquisition.twin import reference
-from lauterbur.acquisition.twin.fast import Accuracy, play_fast
-from lauterbur.acquisition.twin.spins import Spins
-from lauterbur.acquisition.twin.witness import Witness
-from lauterbur.program import Column, Program, adc_blocks, receiver_phase
-
-VOXELS = 40
-READOUTS = 24
-PULSES = 500  # of the program's beginning
-BUDGET = 2e8  # isochromats times pulses, both plays together
-COUNTS = 509, 1021, 2039, 4093  # isochromats per voxel, primes: a spoiler's whole turns must not meet the lattice's
-SAMPLE_COST = 0.05  # of hearing one sample, in pulses played
-LONGEST_T2 = 0.2  # s, of still isochromats
-PULSE_STEP = 2e-5  # s
-ALONE = Accuracy(states=2e-4, heard=1e-3, rank=3e-4)
+from dataclasses import dataclass
 
 
-@dataclass(frozen=True, eq=False)
-class Trial:
-    """What is to be judged: a beginning of the program that the reference can afford, and where to listen."""
+@dataclass(frozen=True)
+class Accuracy:
+    """Where the engine stops. Each is a relative error of the signal's norm; together they make less than 0.5 %."""
 
-    program: Program
-    witness: Witness
-    isochromats: int
-
-
-def plan_trial(program: Program, spins: Spins, seed: int) -> Trial | None:
-    """None where there is nothing to hear."""
-    rng = np.random.default_rng(np.random.SeedSequence([seed, 0x1D6E]))
-    weight = np.abs(spins.weight) ** 2
-    if not weight.sum() > 0 or not len(adc_blocks(program)):
-        return None
-    heard = min(VOXELS, int(np.count_nonzero(weight)))
-    chosen = np.sort(rng.choice(len(spins), heard, replace=False, p=weight / weight.sum()))
-    pulses = np.flatnonzero(program.blocks[:, Column.RF] >= 0)
-    n_blocks = program.n_blocks
-    if len(pulses) > PULSES:
-        n_blocks = int(pulses[PULSES])
-        listening = adc_blocks(program)
-        n_blocks = max(n_blocks, int(listening[min(7, len(listening) - 1)]) + 1)
-    beginning = replace(
-        program,
-        blocks=program.blocks[:n_blocks],
-        durations=program.durations[:n_blocks],
-        labels={name: values[:n_blocks] for name, values in program.labels.items()},
-    )
-    listening = adc_blocks(beginning)
-    readouts = np.sort(rng.choice(len(listening), min(READOUTS, len(listening)), replace=False))
-    n_pulses = max(1, int(np.count_nonzero(beginning.blocks[:, Column.RF] >= 0)))
-    n_most = max(a.n_samples for a in program.adc)
-    work = n_pulses + SAMPLE_COST * len(readouts) * n_most
-    isochromats = max((n for n in COUNTS if 2 * heard * work * n <= BUDGET), default=COUNTS[0])
-    signal = np.zeros((len(readouts), heard, n_most), np.complex64)
-    return Trial(beginning, Witness(chosen, readouts, signal), isochromats)
+    states: float = 1e-3  # a state is dropped where it can bring less than this part of the typical signal
+    heard: float = 2.5e-3  # and is not listened to where less than this is left of it in k-space
+    nodes: float = 1.5e-3  # interpolation between atoms, per parameter
+    rank: float = 2.5e-3  # of the readouts' and the time courses' bases, for spins heard one by one
+    together: float = 2.5e-3  # a component is not encoded where all spins together do not show more than this
+    sample: int = 192  # spins played exactly to choose all that
+    one_noise: bool = False  # coils share one noise level: what may be left out is judged against all of them together
 
 
-def judge(trial: Trial, spins: Spins, *, larmor_frequency: float = 0.0, seed: int = 0) -> dict[str, float | int]:
-    """{estimate, upper95}: relative r.m.s. error of the fast engine's signal; and how it was found."""
-    witness = trial.witness
-    played = spins.subset(witness.spins)
-    seldom = 1 / np.abs(played.weight) ** 2  # they were drawn by this
-    alone = _alone(trial, played, larmor_frequency)
-    power = np.einsum("rvs,rvs->v", alone.conj(), alone, dtype=complex).real * seldom
-    short = witness.signal - alone
-    error = np.einsum("rvs,rvs->v", short.conj(), short, dtype=complex).real * seldom
-    error = error + witness.missing * power.mean()  # what all spins together do not show, spread over them
-    error = error + seldom * _physics(trial, played, larmor_frequency, seed)
-    rng = np.random.default_rng(np.random.SeedSequence([seed, 0xB007]))
-    draws = rng.integers(len(error), size=(2000, len(error)))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        found = np.asarray(_relative(error[draws].sum(axis=1), power[draws].sum(axis=1)))
-    # the isochromats' own noise may leave a square below zero, which is no error of zero: the mean over what may be true
-    estimate, upper = float(np.sqrt(np.mean(found**2))), float(np.quantile(found, 0.95))
-    return {
-        "estimate": estimate,
-        "upper95": max(upper, estimate),
-        "voxels": len(error),
-        "readouts": len(witness.readouts),
-        "isochromats_per_voxel": trial.isochromats,
-        "blocks_judged": trial.program.n_blocks,
-    }
-
-
-def _alone(trial: Trial, spins: Spins, larmor_frequency: float) -> NDArray[np.complex64]:
-    """(readout, spin, sample): the witnesses in a phase graph of their own, not demodulated."""
-    witness = Witness(np.arange(len(spins)), trial.witness.readouts, np.zeros_like(trial.witness.signal))
-    play_fast(
-        trial.program,
-        spins,
-        np.zeros((0, len(spins)), np.complex64),
-        larmor_frequency=larmor_frequency,
-        accuracy=ALONE,
-        witness=witness,
-        demodulate=False,
-    )
-    return witness.signal
-
-
-def _physics(trial: Trial, spins: Spins, larmor_frequency: float, seed: int) -> NDArray[np.float64]:
-    """(spin,) |phase graph - isochromats|^2, with an error of mean zero."""
-    still = Spins(
-        spins.position,
-        spins.proton_density,
-        spins.t1,
-        np.minimum(spins.t2, LONGEST_T2),
-        spins.t2_prime,
-        spins.off_resonance,
-        spins.b1_plus,
-        0.0,
-        spins.volume,
-        spins.edges,
-        spins.off_resonance_gradient,
-    )
-    readouts = trial.witness.readouts
-    graph = _alone(trial, still, larmor_frequency)
-    adcs = [trial.program.adc[i] for i in trial.program.blocks[adc_blocks(trial.program), Column.ADC]]
-    for i, readout in enumerate(readouts):
-        demodulation = receiver_phase(adcs[readout], larmor_frequency=larmor_frequency)
-        graph[i, :, : len(demodulation)] *= demodulation
-    one, two = (
-        reference.play(
-            trial.program,
-            still,
-            np.eye(len(still), dtype=complex),
-            larmor_frequency=larmor_frequency,
-            spins_per_voxel=trial.isochromats,
-            seed=2 * seed + which,
-            readouts=readouts,
-            pulse_step=PULSE_STEP,
-        )
-        for which in (1, 2)
-    )
-    graph = graph[:, :, : one.shape[2]]
-    return np.einsum("rvs,rvs->v", (graph - one).conj(), graph - two, dtype=complex).real
-
-
-def _relative(error: NDArray | float, power: NDArray | float) -> NDArray | float:
-    out = np.sqrt(np.maximum(error, 0) / np.where(np.asarray(power) > 0, power, np.inf))
-    return float(out) if np.ndim(out) == 0 else out
+FINE = Accuracy(
+    states=1e-4, heard=1e-3, nodes=5e-4, rank=5e-4, together=5e-4
+)  # of small jobs, which take no time anyway
+SMALL = 3e6  # spins and samples, of all coils
+# Of a whole subject with its noise, which makes several per cent of an image
+IMAGING = Accuracy(states=2e-3, heard=1e-2, nodes=2e-3, rank=1e-2, together=1.5e-2, one_noise=True)

@@ -16,15 +16,17 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from lauterbur.acquisition.twin.boxes import HIGHEST, PLAIN, Inside, Order, leftover
+from lauterbur.acquisition.twin.boxes import HIGHEST, PLAIN, Inside, Order, box_factor, leftover
 from lauterbur.acquisition.twin.cast import Cast, ExactAtoms, Parameters
-from lauterbur.acquisition.twin.encode import Course, Drift
+from lauterbur.acquisition.twin.course import Course, Drift
 from lauterbur.acquisition.twin.groups import Group
 from lauterbur.acquisition.twin.nodes import LeafAtoms
 from lauterbur.acquisition.twin.values import Voices
 
 Float = NDArray[np.float64]
 POINTS = 64  # in k-space, where the loudness of a state is judged
+LOW: tuple[Order, ...] = (PLAIN, (1, 0, 0), (0, 1, 0), (0, 0, 1))  # polynomials whose courses are asked
+COURSES = 1e5  # samples of all courses that decide on a readout's nodes
 MOMENTS = 256  # of a readout, among which the nodes are chosen
 SPINS = 2048  # that decide on the components
 
@@ -236,30 +238,27 @@ def _time_nodes(
 ) -> tuple[NDArray[np.intp], NDArray[np.complex128]]:
     """Samples (node,) whose values determine every course, and the matrix (node, sample) that does it."""
     group, spins = columns.group, players.spins
-    pick = slice(None, None, max(1, len(who) // 192))
+    pick = slice(None, None, max(1, len(who) // int(np.clip(COURSES / len(group.time), 48, 192))))
     who, loud = who[pick], loud[pick] * math.sqrt(len(who) / len(who[pick]))
     norm = np.array([math.sqrt(float((s**2).sum())) for s in columns.singular])
-    tau = group.tau[np.argsort(-norm)[:3]]
+    loudest_columns = np.argsort(-norm)[:3]
     t = group.time
-    middle = t[len(t) // 2]
     loudest = norm.max() / math.sqrt(len(group.time))
     parts = []
-    for here in tau:
-        decay = (
-            -(t - middle)[None, :] / spins.t2[who][:, None]
-            - (np.abs(here + t) - abs(here + middle))[None, :] / (spins.t2_prime[who][:, None])
-        )
+    for here, away in zip(group.tau[loudest_columns], group.away[loudest_columns], strict=True):
+        decay = -t[None, :] / spins.t2[who][:, None] - np.abs(here + t)[None, :] / spins.t2_prime[who][:, None]
         course = np.exp(decay - 2j * np.pi * spins.off_resonance[who][:, None] * (drift.time - drift.time[0])[None, :])
-        parts.append(course * loud[:, None])
-        if spins.off_resonance_gradient is not None and players.place.edges is not None:
-            slope = np.abs(spins.off_resonance_gradient[who] @ players.place.edges.T).max(axis=1)
-            parts.append(
-                parts[-1]
-                * np.minimum(np.pi * slope[:, None] * np.abs(t - middle).max() / 3, 1)
-                * ((t - middle) / np.ptp(t) if len(t) > 1 else 0)
-            )
+        course *= loud[:, None]
+        if spins.off_resonance_gradient is None or players.place.edges is None:
+            parts.append(course)
+            continue
+        dephased = away + spins.off_resonance_gradient[who][:, None, :] * (here + t)[None, :, None]
+        for order in LOW:
+            parts.append(course * box_factor(dephased, players.place.edges, order) * (3 if any(order) else 1))
     courses = np.concatenate(parts)
-    courses *= loudest / (math.sqrt(float((loud**2).sum())) or 1.0)
+    courses *= loudest / (
+        float(np.linalg.norm(courses[: len(who), len(t) // 2])) or 1.0
+    )  # the plain one of the loudest
     some = np.unique(np.linspace(0, len(t) - 1, MOMENTS).astype(int))
     r, pivots = scipy.linalg.qr(courses[:, some], mode="r", pivoting=True)
     size = np.abs(np.diag(r[:, : min(r.shape)])) * math.sqrt(len(group.time))

@@ -2,11 +2,11 @@
 
 Magnetisation inside a voxel is a sum of configuration states with a dephasing vector k (1/m) and a dephasing time tau
 (s): F(k, tau) transverse, Z(k, tau) longitudinal. A pulse mixes F(k), F(-k)* and Z(k); time and gradients shift F.
-Extended phase graphs: Hennig, J Magn Reson 78 (1988) 397; Weigel, JMRI 41 (2015) 266. Arbitrary k-vectors and the
-pruning of states that reach no echo: Endres et al, Magn Reson Med 92 (2024) 1189 (phase distribution graphs).
+Extended phase graphs: Hennig, J Magn Reson 78 (1988) 397; Weigel, JMRI 41 (2015) 266. Arbitrary k-vectors: Endres et al,
+Magn Reson Med 92 (2024) 1189 (phase distribution graphs).
 
-`build` walks the program once with a few representative atoms, names the states that matter and how they are linked;
-`play` then runs any number of atoms through that fixed graph.
+`build` walks the program once with a few representative atoms, names the states that live and how they are linked. Those that
+matter to no echo are dropped next (pruning.py); then any number of atoms plays the graph (lanes.py).
 """
 
 from __future__ import annotations

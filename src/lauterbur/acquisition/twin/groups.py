@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from lauterbur.acquisition.twin.compile import Timeline
 from lauterbur.acquisition.twin.graph import K_GRID
-from lauterbur.acquisition.twin.heard import Records, alike
+from lauterbur.acquisition.twin.heard import Records
 from lauterbur.acquisition.twin.trains import trains
+from lauterbur.acquisition.twin.transform import alike
 
 Float = NDArray[np.float64]
 TAU_STEP = 1e-7  # s

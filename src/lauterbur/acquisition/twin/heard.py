@@ -17,16 +17,10 @@ from lauterbur.acquisition.twin.graph import K_GRID, Graph
 from lauterbur.acquisition.twin.passes import Pass
 from lauterbur.acquisition.twin.place import Place
 from lauterbur.acquisition.twin.spins import Spins
+from lauterbur.acquisition.twin.transform import alike
 
 Float = NDArray[np.float64]
 MANY = 512  # k-vectors; beyond that each is judged by its distance from k = 0 alone
-
-
-def alike(code: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Rows that are the same: one of each, and which each row is. Told by a 64-bit hash, which sorts faster than rows."""
-    mix = np.random.default_rng(0x5EED).integers(1, 2**62, size=code.shape[1], dtype=np.int64) * 2 + 1
-    _, first, which = np.unique((code * mix).sum(axis=1), return_index=True, return_inverse=True)
-    return first, which.reshape(-1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from lauterbur.acquisition.twin.atoms import LOCAL, near_weights
 from lauterbur.acquisition.twin.compile import PulseShape, Timeline
 from lauterbur.acquisition.twin.pulses import pulse_maps
 
+Float = NDArray[np.float64]
 SPILL = 0.4  # of the error allowed is what is excited beyond the reach (in the norm)
 STEPS = 0.1  # of the error allowed is what joining a pulse's steps does
 FINEST = 16  # steps per feature, of which as few as may be are taken
@@ -92,56 +94,114 @@ def activity(shape: PulseShape, axis: NDArray, u: NDArray, offset: float | NDArr
     return np.hypot(m[4], m[5]) + np.hypot(m[2], m[3]) + np.abs(1 - m[10]) + np.abs(1 - np.abs(alpha))
 
 
-def plan_passes(
-    timeline: Timeline,
-    axis: NDArray,
-    span: tuple[float, float],
-    offsets: tuple[float, float],
-    b1: float,
-    margin: float,
-    allowed: float,
-    nodes: float,
-) -> list[Pass]:
-    """span: m, the spins' extent along the axis; offsets: Hz, their range; margin: m added on both sides of a reach;
-    allowed: relative error of the signal's norm; nodes: and of interpolation along the axis."""
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """Which pulses of a timeline act where along the axis they select."""
+
+    timeline: Timeline
+    axis: Float  # (3,)
+    span: tuple[float, float]  # m, the spins' extent along the axis
+    offsets: tuple[float, float]  # Hz, their range
+    b1: float  # relative, the strongest
+
+    @staticmethod
+    def of(timeline: Timeline, axis: Float, u: Float, offset: Float, b1: float) -> Selection:
+        """u: m, of the spins along the axis; offset: Hz, theirs."""
+        span, offsets = (u.min(), u.max()), (offset.min(), offset.max())
+        return Selection(timeline, axis, (float(span[0]), float(span[1])), (float(offsets[0]), float(offsets[1])), b1)
+
+    @cached_property
+    def along(self) -> Float:
+        """Hz/m, (shape,) gradient along the axis."""
+        return np.array([mean_gradient(s) @ self.axis for s in self.timeline.shapes])
+
+    @cached_property
+    def step(self) -> float:
+        return min(feature_length(self.timeline.shapes) / 3, (self.span[1] - self.span[0] + 1e-3) / 64)
+
+    @cached_property
+    def u(self) -> Float:
+        """m: places where spins may seem to lie, their off-resonance taken for a place."""
+        slack = max(np.abs(self.offsets)) / max(np.abs(self.along).min(where=self.along != 0, initial=np.inf), 1e-9)
+        return np.arange(self.span[0] - slack - 2 * self.step, self.span[1] + slack + 2 * self.step, self.step)
+
+    @cached_property
+    def activity(self) -> list[Float]:
+        """Per shape (u,), what it does on resonance. Pulses that differ in frequency alone are one, moved."""
+        known: dict[bytes, tuple[Float, Float]] = {}
+        found = []
+        moves = [s.frequency / g if g else 0.0 for s, g in zip(self.timeline.shapes, self.along, strict=True)]
+        most = max(np.abs(moves), default=0.0)
+        for shape, move in zip(self.timeline.shapes, moves, strict=True):
+            key = b"|".join(np.ascontiguousarray(x).tobytes() for x in (shape.b1, shape.length, shape.gradient))
+            if not move:
+                found.append(activity(shape, self.axis, self.u, 0.0, self.b1))
+                continue
+            if key not in known:
+                wide = np.arange(self.u[0] - most, self.u[-1] + most + self.step, self.step)
+                known[key] = wide, activity(replace(shape, frequency=0.0), self.axis, wide, 0.0, self.b1)
+            found.append(np.interp(self.u - move, *known[key]))
+        return found
+
+    def excitations(self, readouts: NDArray[np.intp]) -> NDArray[np.int64]:
+        """(readout,) the shape that excited what each hears, -1 if none."""
+        shapes, played = self.timeline.shapes, self.timeline.shape
+        excites = np.array([s.use in ("excitation", "undefined", "other") for s in shapes])
+        if not excites.any():
+            excites[:] = True
+        last = np.maximum.accumulate(np.where(excites[played], np.arange(len(played)), -1))
+        parent = last[self.timeline.pulse[readouts]]
+        return np.where(parent >= 0, played[np.maximum(parent, 0)], -1)
+
+    def reach(self, which: int, margin: float, allowed: float) -> Reach | None:
+        """Of an excitation; None where it does not select. margin: m on both sides; allowed: error of the norm."""
+        if not self.along[which]:
+            return None
+        low, high = _within(self.activity[which], SPILL * allowed)
+        more = self.step + margin
+        return Reach(float(self.u[low] - more), float(self.u[high] + more), float(self.along[which]))
+
+    def most(self, which: int, reach: Reach | None) -> float:
+        """The most that a pulse does to any spin within the reach."""
+        shape, gradient, act = self.timeline.shapes[which], self.along[which], self.activity[which]
+        if reach is None:
+            return float(act.max())
+        low, high = self.offsets
+        if not gradient:  # selects by frequency, if at all
+            tones = np.linspace(low, high, 2 + math.ceil(4 * (high - low) * shape.length.sum()))
+            return float(activity(shape, self.axis, np.zeros(len(tones)), tones, self.b1).max())
+        most = 0.0
+        for offset in (low, (low + high) / 2, high):
+            moved = offset * reach.lean
+            there = (self.u >= reach.low - moved) & (self.u <= reach.high - moved)
+            if there.any():  # the same pulse, moved by its own gradient
+                most = max(most, float(np.interp(self.u[there] + offset / gradient, self.u, act).max()))
+        return most
+
+
+def plan_passes(selection: Selection, margin: float, allowed: float, nodes: float) -> list[Pass]:
+    """margin: m added on both sides of a reach; allowed: relative error of the signal's norm; nodes: and of
+    interpolation along the axis."""
+    timeline, axis = selection.timeline, selection.axis
     listening = np.flatnonzero(timeline.pulse >= 0)
     if not axis.any():
         return [Pass(timeline, listening, None, feature_length(timeline.shapes) / 4)]
-    step = min(feature_length(timeline.shapes) / 3, (span[1] - span[0] + 1e-3) / 64)
-    excites = np.array([s.use in ("excitation", "undefined", "other") for s in timeline.shapes])
-    if not excites.any():
-        excites[:] = True
-    along = np.array([mean_gradient(s) @ axis for s in timeline.shapes])
-    slack = max(np.abs(offsets)) / max(np.abs(along).min(where=along != 0, initial=np.inf), 1e-9)
-    u = np.arange(span[0] - slack - 2 * step, span[1] + slack + 2 * step, step)
-    act = np.array([activity(s, axis, u, 0.0, b1) for s in timeline.shapes])
-    is_excitation = excites[timeline.shape]
-    last = np.maximum.accumulate(np.where(is_excitation, np.arange(len(timeline.shape)), -1))
-    parent = last[timeline.pulse[listening]]
-    kind = np.where(parent >= 0, timeline.shape[np.maximum(parent, 0)], -1)
+    kind = selection.excitations(listening)
     passes = []
-    for which in np.unique(kind):
-        if which < 0:
-            continue
-        reach = None
-        if along[which]:
-            low, high = _within(act[which], SPILL * allowed)
-            reach = Reach(float(u[low] - step - margin), float(u[high] + step + margin), float(along[which]))
-        acts = np.array(
-            [
-                _most(s, g, one, u, reach, offsets, axis, b1) > IDLE * allowed
-                for s, g, one in zip(timeline.shapes, along, act, strict=True)
-            ]
-        )
+    for which in np.unique(kind[kind >= 0]):
+        reach = selection.reach(int(which), margin, allowed)
+        acts = np.array([selection.most(i, reach) > IDLE * allowed for i in range(len(timeline.shapes))])
         acts[which] = True
         here = _only(timeline, acts)
         if reach is not None:
             shapes = [
-                _coarser(s, axis, reach, offsets, allowed) if a else s for s, a in zip(here.shapes, acts, strict=True)
+                _coarser(s, axis, reach, selection.offsets, allowed) if a else s
+                for s, a in zip(here.shapes, acts, strict=True)
             ]
             here = replace(here, shapes=tuple(shapes))
         played = [here.shapes[i] for i in np.unique(here.shape)]
-        passes.append(Pass(here, listening[kind == which], reach, _detail(played, axis, reach, span, b1, nodes)))
+        detail = _detail(played, axis, reach, selection.span, selection.b1, nodes)
+        passes.append(Pass(here, listening[kind == which], reach, detail))
     return passes
 
 
@@ -216,31 +276,6 @@ def _between(values: NDArray, stride: int) -> float:
     return float(
         np.sqrt(np.mean((np.einsum("i,iqn->qn", weights, guess)[:, : middle.shape[1]] - middle) ** 2, axis=1)).max()
     )
-
-
-def _most(
-    shape: PulseShape,
-    gradient: float,
-    act: NDArray,
-    u: NDArray,
-    reach: Reach | None,
-    offsets: tuple[float, float],
-    axis: NDArray,
-    b1: float,
-) -> float:
-    """The most that a pulse does to any spin within the reach. act (u,) is what it does on resonance."""
-    if reach is None:
-        return float(act.max())
-    if not gradient:  # selects by frequency, if at all
-        tones = np.linspace(*offsets, 2 + math.ceil(4 * (offsets[1] - offsets[0]) * shape.length.sum()))
-        return float(activity(shape, axis, np.zeros(len(tones)), tones, b1).max())
-    most = 0.0
-    for offset in (offsets[0], (offsets[0] + offsets[1]) / 2, offsets[1]):
-        moved = offset * reach.lean
-        there = (u >= reach.low - moved) & (u <= reach.high - moved)
-        if there.any():  # the same pulse, moved by its own gradient
-            most = max(most, float(np.interp(u[there] + offset / gradient, u, act).max()))
-    return most
 
 
 def _only(timeline: Timeline, acts: NDArray[np.bool_]) -> Timeline:

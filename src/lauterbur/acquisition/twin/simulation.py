@@ -22,8 +22,9 @@ from lauterbur.acquisition import encoding
 from lauterbur.acquisition.replay import readout as readout_of
 from lauterbur.acquisition.trajectory import trajectory
 from lauterbur.acquisition.twin import reference
-from lauterbur.acquisition.twin.accuracy import judge, plan_trial
-from lauterbur.acquisition.twin.fast import IMAGING, Accuracy, play_fast
+from lauterbur.acquisition.twin.accuracy import IMAGING, Accuracy
+from lauterbur.acquisition.twin.fast import play_fast
+from lauterbur.acquisition.twin.judge import judge, plan_trial
 from lauterbur.acquisition.twin.material import points_from, spins_from
 from lauterbur.acquisition.twin.receiver import noise_readouts, noise_scan, receive_chain, sensitivities
 from lauterbur.acquisition.twin.spins import Spins
@@ -83,7 +84,7 @@ def _signal(program, parts, engine, seed, larmor_frequency, spins_per_voxel, mea
     samples = _room((len(listening), n_rx, n_most))
     notes: dict[str, Any] = {"engine": engine}
     if engine == "fast":
-        trial = plan_trial(program, parts[0][0], seed) if measure_error else None
+        trial = plan_trial(program, parts[0][0], seed, larmor_frequency=larmor_frequency) if measure_error else None
         try:
             reports = []
             for i, (spins, receive) in enumerate(parts):

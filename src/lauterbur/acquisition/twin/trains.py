@@ -1,7 +1,7 @@
 """Trains: windows after one pulse that are heard as one long readout, as the lines of an echo-planar image.
 
 Lines that run the same way lie at equal steps in k and in time, so that off-resonance is one shift of the spins for all of
-them (encode.Drift). One after another they would cost a set of transforms each.
+them (course.Drift). One after another they would cost a set of transforms each.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lauterbur.acquisition.twin.compile import Timeline
-from lauterbur.acquisition.twin.encode import Drift
+from lauterbur.acquisition.twin.course import Drift
 from lauterbur.acquisition.twin.graph import K_GRID
 
 FEWEST = 4  # windows of a train

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lauterbur.acquisition.twin.basis import Components
 from lauterbur.acquisition.twin.boxes import box_factor
 from lauterbur.acquisition.twin.cast import Cast
-from lauterbur.acquisition.twin.encode import Drift
+from lauterbur.acquisition.twin.course import Drift
 
 Float = NDArray[np.float64]
 
