@@ -116,8 +116,9 @@ def prune(
     ).max(axis=0)
     brings = (gradient * graph.amplitude).astype(float) ** 2
     order = np.argsort(brings, axis=None)
-    keep_slot = np.ones(brings.shape, bool)
-    keep_slot.ravel()[order[np.cumsum(brings.ravel()[order]) <= allowed**2]] = False
+    kept = np.ones(brings.size, bool)
+    kept[order[np.cumsum(brings.ravel()[order]) <= allowed**2]] = False
+    keep_slot = kept.reshape(brings.shape)
     keep = keep_slot.any(axis=1)
     keep[graph.first[:-1]] = True
     renumber = np.cumsum(keep) - 1
