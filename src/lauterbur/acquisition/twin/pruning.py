@@ -115,10 +115,9 @@ def prune(
         wanted,
     ).max(axis=0)
     brings = (gradient * graph.amplitude).astype(float) ** 2
-    order = np.argsort(brings, axis=None)
-    kept = np.ones(brings.size, bool)
-    kept[order[np.cumsum(brings.ravel()[order]) <= allowed**2]] = False
-    keep_slot = kept.reshape(brings.shape)
+    weakest = np.sort(brings, axis=None)
+    n_drop = int(np.searchsorted(np.cumsum(weakest), allowed**2, side="right"))
+    keep_slot = brings > (weakest[n_drop - 1] if n_drop else -1.0)
     keep = keep_slot.any(axis=1)
     keep[graph.first[:-1]] = True
     renumber = np.cumsum(keep) - 1
