@@ -202,6 +202,8 @@ def _unlike(some: Parameters, loudness: NDArray) -> NDArray[np.intp]:
 
 def _draw(rows: NDArray, weight: NDArray, n: int, rng: np.random.Generator) -> NDArray[np.intp]:
     here = weight[rows]
+    if not here.any():
+        return rows[:1]
     return rows[rng.choice(len(rows), min(n, int(np.count_nonzero(here))), replace=False, p=here / here.sum())]
 
 

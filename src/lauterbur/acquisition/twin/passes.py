@@ -21,7 +21,7 @@ Float = NDArray[np.float64]
 SPILL = 0.4  # of the error allowed is what is excited beyond the reach (in the norm)
 STEPS = 0.1  # of the error allowed is what joining a pulse's steps does
 FINEST = 16  # steps per feature, of which as few as may be are taken
-STRIDES = (2, 4, 6, 8, 12, 16)
+STRIDES = (2, 4, 6, 8, 12, 16)  # even: what lies half-way is known
 MOST = 4000  # of them
 IDLE = 0.5  # of the error allowed: a pulse that turns less than that everywhere within the reach is left out
 
@@ -80,7 +80,7 @@ def feature_length(shapes: tuple[PulseShape, ...]) -> float:
 
 def prepares(shape: PulseShape) -> bool:
     """Whether only longitudinal magnetisation matters: what such a pulse does to the rest is spoiled."""
-    return shape.use in ("inversion", "saturation", "preparation")
+    return shape.use in ("inversion", "saturation")
 
 
 def activity(shape: PulseShape, axis: NDArray, u: NDArray, offset: float | NDArray, b1: float) -> NDArray[np.float64]:
@@ -268,7 +268,7 @@ def _between(values: NDArray, stride: int) -> float:
     """r.m.s. error half-way between every `stride`-th of the values (quantity, place), relative to 1."""
     known = values[:, ::stride]
     n = known.shape[1] - LOCAL + 1
-    if n < 1 or stride % 2:
+    if n < 1:
         return np.inf
     weights = near_weights(LOCAL / 2 - 0.5)
     guess = np.array([known[:, i : i + n] for i in range(LOCAL)])

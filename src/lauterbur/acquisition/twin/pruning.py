@@ -70,18 +70,13 @@ def _sensitivity(first, source, shape, phase, dt, b_value, maps, r1, r2, diffusi
                     if i == 0:
                         continue
                     p, m, z = _before(maps[shape[i], :, actor], cs, sn, p, m, z)
-                    src = source[s, 0]
-                    if src >= 0:
-                        if src & 1:
-                            there[src >> 1, 1, j] += p.conjugate() * fade_p
-                        else:
-                            there[src >> 1, 0, j] += p * fade_p
-                    src = source[s, 1]
-                    if src >= 0:
-                        if src & 1:
-                            there[src >> 1, 0, j] += m.conjugate() * fade_m
-                        else:
-                            there[src >> 1, 1, j] += m * fade_m
+                    for slot in range(2):
+                        src = source[s, slot]
+                        value = p * fade_p if slot == 0 else m * fade_m
+                        if src >= 0 and src & 1:
+                            there[src >> 1, 1 - slot, j] += value.conjugate()
+                        elif src >= 0:
+                            there[src >> 1, slot, j] += value
                     src = source[s, 2]
                     if src >= 0:
                         there[src >> 1, 2, j] += (z.conjugate() if src & 1 else z) * fade_z
