@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from sequences import balanced, spoiled
 
 from lauterbur.acquisition.twin.cast import Parameters, cast, maps_of
 from lauterbur.acquisition.twin.compile import Timeline, timeline
@@ -12,7 +13,6 @@ from lauterbur.acquisition.twin.graph import Graph, build
 from lauterbur.acquisition.twin.lanes import play
 from lauterbur.acquisition.twin.pruning import _sensitivity, prune
 from lauterbur.acquisition.twin.spins import Spins
-from tests.acquisition.test_fast_engine import balanced, spoiled
 
 
 def played_once(program, tolerance: float) -> tuple[Timeline, Graph, np.ndarray, Parameters]:

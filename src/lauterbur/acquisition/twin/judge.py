@@ -37,6 +37,7 @@ COUNTS = 509, 1021, 2039, 4093  # isochromats per voxel, primes: a spoiler's who
 SAMPLE_COST = 0.05  # of hearing one sample, in pulses played
 LONGEST_T2 = 0.2  # s, of still isochromats
 PULSE_STEP = 2e-5  # s
+GUESSED = 0.5, 1.5  # true energy over estimated energy of what was left out
 SLICE = 0.2  # of the excited signal's norm may lie outside of what is taken for a slice
 ALONE = Accuracy(states=2e-4, heard=1e-3, rank=3e-4)
 
@@ -108,12 +109,13 @@ def judge(trial: Trial, spins: Spins, *, larmor_frequency: float = 0.0, seed: in
     power = np.einsum("rvs,rvs->v", alone.conj(), alone, dtype=complex).real * seldom
     short = witness.signal - alone
     error = np.einsum("rvs,rvs->v", short.conj(), short, dtype=complex).real * seldom
-    error = error + witness.missing * power.mean()  # what all spins together do not show, spread over them
     error = error + seldom * _physics(trial, played, larmor_frequency, seed)
     rng = np.random.default_rng(np.random.SeedSequence([seed, 0xB007]))
     draws = rng.integers(len(error), size=(2000, len(error)))
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = np.asarray(_relative(error[draws].sum(axis=1), power[draws].sum(axis=1)))
+        voxels = np.asarray(_relative(error[draws].sum(axis=1), power[draws].sum(axis=1)))
+    # what all spins together do not show is itself an estimate from a few blocks of them
+    found = np.sqrt(voxels**2 + witness.missing * rng.uniform(*GUESSED, size=len(voxels)))
     # the isochromats' own noise may leave a square below zero, which is no error of zero: the mean over what may be true
     estimate, upper = float(np.sqrt(np.mean(found**2))), float(np.quantile(found, 0.95))
     return {
