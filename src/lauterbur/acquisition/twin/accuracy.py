@@ -23,4 +23,4 @@ FINE = Accuracy(
 )  # of small jobs, which take no time anyway
 SMALL = 3e6  # spins and samples, of all coils
 # Of a whole subject with its noise, which makes several per cent of an image
-IMAGING = Accuracy(states=2e-3, heard=1.3e-2, nodes=3e-3, rank=1e-2, together=2e-2, one_noise=True)
+IMAGING = Accuracy(states=2e-3, heard=1e-2, nodes=3e-3, rank=1e-2, together=2e-2, one_noise=True)
