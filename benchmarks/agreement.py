@@ -76,7 +76,7 @@ def programs() -> dict[str, tuple[Program, int]]:
         "spoiled GRE": (built("brain/t1-gre", **volume, dummies=20), 1),
         "MPRAGE": (built("brain/t1-mprage", **volume, ti=0.3, tr=0.8), 1),
         "bSSFP": (built("brain/bssfp", **volume), 1),
-        "TSE": (built("brain/t2-tse", **plane, fov=(0.22, 0.22, 3e-3), matrix=(45, 45, 1), tr=2.0), DEPTH),
+        "TSE": (built("brain/t2-tse", **plane, fov=(0.22, 0.22, 3e-3), matrix=(60, 60, 1), tr=2.0), DEPTH),
         "EPI": (built("brain/epi", **plane, fov=(0.224, 0.224, 3e-3), matrix=(48, 48, 1), tr=0.5), DEPTH),
     }
 
