@@ -8,7 +8,7 @@ from programs import Builder, flat, hard, sinc
 from scipy.integrate import solve_ivp
 
 from lauterbur.acquisition.twin.spins import Spins
-from lauterbur.program import Adc, Gradient
+from lauterbur.program import Adc, Gradient, RfPulse
 
 DURATION, GRADIENT = 2e-3, 4e5  # s, Hz/m: 2 kHz (time-bandwidth 4) select 5 mm
 
@@ -30,7 +30,7 @@ def test_a_small_angle_slice_profile_is_the_fourier_transform_of_the_pulse(engin
     dt = DURATION / len(b)
     t = (np.arange(len(b)) + 0.5) * dt
     spectrum = np.exp(-2j * np.pi * GRADIENT * np.outer(z, DURATION / 2 - t)) @ b * dt
-    np.testing.assert_allclose(signal, 2j * np.pi * spectrum, atol=allowed)
+    np.testing.assert_allclose(signal, 2j * np.pi * spectrum, atol=min(allowed, 3e-4))
 
 
 def rotating_frame(t, m, b, f, t1, t2):
@@ -119,7 +119,36 @@ def test_fat_is_excited_in_a_slice_displaced_by_its_shift_over_the_gradient(engi
     program, alone = profile_program(np.pi / 2), np.eye(25, dtype=complex)
     fat = engine(program, line_along_z(z, off_resonance=shift), alone)[0, :, 0]
     water = engine(program, line_along_z(z + shift / GRADIENT), alone)[0, :, 0]
-    np.testing.assert_allclose(np.abs(fat), np.abs(water), atol=max(allowed, 1e-4))
+    np.testing.assert_allclose(np.abs(fat), np.abs(water), atol=max(1e-4, 0.25 * allowed))  # was 1e-4 for both engines
+
+
+def test_a_saturation_pulse_of_a_narrow_band_acts_in_a_selected_slice(engine):
+    """The band lies between the ends and the middle of the spins' offsets, where no coarse look would find it."""
+    shift = -745.0
+    frequencies = np.array([-1800.0, shift, 0.0, 1500.0])
+    rf = RfPulse(
+        sinc(8e-3, np.pi / 2, 3, 800).astype(complex),
+        (np.arange(800) + 0.5) * 1e-5,
+        8e-3,
+        0.0,
+        4e-3,
+        shift,
+        use="saturation",
+    )
+
+    def heard(builder: Builder) -> np.ndarray:
+        waveform = sinc(DURATION, np.pi / 2, 4)
+        builder.wait(20e-3).shaped(waveform, DURATION, g=(0, 0, GRADIENT))
+        program = builder.wait(1e-3, (0, 0, -GRADIENT * DURATION / 2)).listen(1, 2e-6).program()
+        z = -frequencies / GRADIENT  # all in the middle of the slice
+        spins = line_along_z(z, off_resonance=frequencies, t2=3e-3, t1=1e3)  # what is not longitudinal fades
+        return np.abs(engine(program, spins, np.eye(4, dtype=complex))[0, :, 0])
+
+    saturated, plain = heard(Builder().block(8e-3, rf=rf)), heard(Builder().wait(8e-3))
+    assert (plain > 0.3).all()
+    left = saturated / plain
+    assert left[1] < 0.3  # T2 is short against the pulse
+    np.testing.assert_allclose(left[[0, 2, 3]], 1, atol=0.02)
 
 
 def test_samples_on_a_gradient_ramp_see_the_ramp(engine):

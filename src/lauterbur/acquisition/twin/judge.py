@@ -38,7 +38,7 @@ SAMPLE_COST = 0.05  # of hearing one sample, in pulses played
 LONGEST_T2 = 0.2  # s, of still isochromats
 PULSE_STEP = 2e-5  # s
 GUESSED = 0.5, 1.5  # true energy over estimated energy of what was left out
-SLICE = 0.2  # of the excited signal's norm may lie outside of what is taken for a slice
+SLICE = 0.08  # of the excited signal's norm may lie outside of what is taken for a slice
 ALONE = Accuracy(states=2e-4, heard=1e-3, rank=3e-4)
 
 
