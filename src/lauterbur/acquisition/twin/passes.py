@@ -213,10 +213,10 @@ def mean_gradient(shape: PulseShape) -> NDArray[np.float64]:
 
 def _within(act: NDArray, spill: float) -> tuple[int, int]:
     """The first and the last place, beyond which lie `spill` of the norm."""
-    energy = np.cumsum(act**2)
-    low = int(np.searchsorted(energy, spill**2 / 2 * energy[-1]))
-    high = int(np.searchsorted(energy, (1 - spill**2 / 2) * energy[-1]))
-    return low, min(high, len(act) - 1)
+    energy = act.astype(float) ** 2
+    below, above = np.cumsum(energy), np.cumsum(energy[::-1])  # both, for 1 - spill**2 would be 1
+    low, high = (int(np.searchsorted(x, spill**2 / 2 * x[-1])) for x in (below, above))
+    return low, len(act) - 1 - high
 
 
 def _coarser(
