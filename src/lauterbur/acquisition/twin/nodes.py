@@ -15,26 +15,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lauterbur.acquisition.twin.atoms import CANDIDATES, AtomGrid, Dimension, Extent, Mesh, local
-from lauterbur.acquisition.twin.cast import Cast, ExactAtoms, Parameters, exact_atoms, joined, maps_of
-from lauterbur.acquisition.twin.compile import Timeline
-from lauterbur.acquisition.twin.graph import Graph
-from lauterbur.acquisition.twin.groups import WEAK
-from lauterbur.acquisition.twin.heard import Records
-from lauterbur.acquisition.twin.lanes import play
+from lauterbur.acquisition.twin.boxes import Inside, inside_of
+from lauterbur.acquisition.twin.cast import Cast, ExactAtoms, Parameters, exact_atoms, joined
 from lauterbur.acquisition.twin.passes import Pass
-from lauterbur.acquisition.twin.spins import Spins
+from lauterbur.acquisition.twin.rehearsal import NAMES, Rehearsal, unlike
 from lauterbur.errors import ResourceError
 
 MAX_ATOMS = 600_000
+FEW_ATOMS = 2000  # need no interpolation
+TRAIN = 5  # times finer than a pulse's are the details that a train of pulses may have
 LEAVES = 12
 SHOWN_SPINS = 100_000  # that the cuts are judged by
 FEW_SPINS = 3000  # below that a leaf is not worth cutting
-SHOWN = 400  # pulses of the program that nodes are judged by, from the first that is heard
 FIRST = 5  # of the candidates are tried before the others
 ALL = 64  # spins that tell how loud a spin is
-BASE = 5  # spins per leaf that judge
-QUIET = 0.2  # of the loudest: too quiet to judge
-NAMES = ("t1", "t2", "b1", "offset", "diffusion")
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,59 +70,61 @@ class LeafAtoms:
 
 def choose_atoms(
     part: Pass,
-    graph: Graph,
-    records: Records,
+    rehearsal: Rehearsal,
     players: Cast,
     chosen: NDArray,
-    shifts: NDArray,
     axis: NDArray | None,
     allowed: float,
     rng: np.random.Generator,
-) -> LeafAtoms | ExactAtoms:
-    """allowed: relative error of the interpolation, per parameter."""
+) -> tuple[LeafAtoms | ExactAtoms, Inside]:
+    """And the places inside a box that they are needed at. allowed: relative error of the interpolation, per parameter."""
     along = np.zeros(3) if axis is None else axis
-    n = len(chosen) * len(shifts)
     needs_own = axis is None or not players.is_shared_field
-    exact = None
-    if n <= (2_000_000 if needs_own else 200_000):
-        exact = exact_atoms([players.parameters(chosen, shift, along) for shift in shifts])
-        if len(exact.parameters["t1"]) <= 2000:
-            return exact
+    inside = inside_of(players.place.edges, axis, part.detail / (1 if needs_own else TRAIN))
+    exact = _exact(players, chosen, inside, along, 2_000_000 if needs_own else 10 * FEW_ATOMS)
+    if exact is not None and len(exact.parameters["t1"]) <= (MAX_ATOMS if needs_own else FEW_ATOMS):
+        return exact, inside
     if needs_own:
-        if exact is None or len(exact.parameters["t1"]) > MAX_ATOMS:
-            raise ResourceError(
-                f"the program selects along several axes or drives channels differently, so each of {len(chosen)} spins "
-                f"is its own atom; at most {MAX_ATOMS} fit: use fewer spins or engine='reference'"
-            )
-        return exact
+        raise ResourceError(
+            f"the program selects along several axes or drives channels differently, so each of {len(chosen)} spins "
+            f"is its own atom; at most {MAX_ATOMS} fit: use fewer spins or engine='reference'"
+        )
+    weight = np.abs(players.weight[chosen])
+    everyone = chosen[_draw(np.arange(len(chosen)), weight, ALL, rng)]
+    some, spins = players.parameters(everyone, np.zeros(3), along), players.spins.subset(everyone)
+    detail = rehearsal.detail(part, some, spins, along, allowed)
+    inside = inside_of(players.place.edges, axis, detail)
+    exact = _exact(players, chosen, inside, along, 200_000)
     full = players.parameters(chosen, np.zeros(3), along)
     lean = part.reach.lean if part.reach is not None else 0.0
     grids, leaf = [], _leaves(full)
-    rehearsal = Rehearsal.of(part, graph, records)
-    weight = np.abs(players.weight[chosen])
-    everyone = _draw(np.arange(len(chosen)), weight, ALL, rng)
-    some = players.parameters(chosen[everyone], np.zeros(3), along)
-    spins = players.spins.subset(chosen[everyone])
     typical = float(np.sqrt(np.mean(np.sum(np.abs(rehearsal.play(some) * rehearsal.fade(spins)) ** 2, axis=0))))
     for i in range(int(leaf.max()) + 1):
         rows = np.flatnonzero(leaf == i)
         drawn = _draw(rows, weight, 24, rng)
         dimensions = _dimensions(rehearsal, players, full, rows, chosen, drawn, along * lean, allowed, typical)
-        if np.isfinite(part.detail):
-            inside = (shifts @ along).min(), (shifts @ along).max()
+        if np.isfinite(detail):
+            moved = inside.shifts @ along
             u = full["u"][rows] + lean * full["offset"][rows]
-            dimensions.append(local("u", u.min() + inside[0], u.max() + inside[1], part.detail))
+            dimensions.append(local("u", u.min() + moved.min(), u.max() + moved.max(), detail))
         else:
             dimensions.append(Dimension("u", np.zeros(1)))
         grids.append(AtomGrid.of(tuple(dimensions)))
     n_atoms = sum(len(g) for g in grids)
     if exact is not None and len(exact.parameters["t1"]) <= 1.2 * n_atoms:
-        return exact
+        return exact, inside
     if n_atoms > 4 * MAX_ATOMS:
         raise ResourceError(
             f"the program would need {n_atoms} atoms; at most {4 * MAX_ATOMS} fit: use engine='reference'"
         )
-    return LeafAtoms(tuple(grids), leaf, along, lean)
+    return LeafAtoms(tuple(grids), leaf, along, lean), inside
+
+
+def _exact(players: Cast, chosen: NDArray, inside: Inside, along: NDArray, most: int) -> ExactAtoms | None:
+    """Each spin its own atom; None where they would be more than `most`."""
+    if len(chosen) * len(inside.shifts) > most:
+        return None
+    return exact_atoms([players.parameters(chosen, shift, along) for shift in inside.shifts])
 
 
 def _leaves(full: Parameters) -> NDArray[np.int16]:
@@ -187,59 +183,11 @@ def _varied(actor: Parameters, name: str, node: float, lean: NDArray) -> Paramet
     return actor
 
 
-def _unlike(some: Parameters, loudness: NDArray) -> NDArray[np.intp]:
-    """BASE of these spins: the loudest, then of those not much quieter each as far as may be from those taken before."""
-    order = np.argsort(-loudness, kind="stable")
-    loud = order[: max(BASE, int(np.count_nonzero(loudness > QUIET * loudness.max())))]
-    where = np.column_stack([np.nan_to_num(some[name][loud], posinf=0.0) for name in NAMES])
-    where = where / np.where(np.ptp(where, axis=0) > 0, np.ptp(where, axis=0), 1)
-    taken = [0]
-    while len(taken) < min(BASE, len(loud)):
-        away = ((where[:, None] - where[None, taken]) ** 2).sum(axis=2).min(axis=1)
-        taken.append(int(np.argmax(away)))
-    return loud[np.unique(taken)]
-
-
 def _draw(rows: NDArray, weight: NDArray, n: int, rng: np.random.Generator) -> NDArray[np.intp]:
     here = weight[rows]
     if not here.any():
         return rows[:1]
     return rows[rng.choice(len(rows), min(n, int(np.count_nonzero(here))), replace=False, p=here / here.sum())]
-
-
-@dataclass(frozen=True, eq=False)
-class Rehearsal:
-    """The beginning of a script, which nodes are judged by."""
-
-    line: Timeline
-    graph: Graph
-    records: Records
-    b_value: NDArray[np.float64]  # s/m2, (record,) from the pulse until it is heard
-    after: NDArray[np.float64]  # s, (record,) likewise
-
-    @staticmethod
-    def of(part: Pass, graph: Graph, records: Records) -> Rehearsal:
-        line = part.timeline
-        b_value, after = np.zeros(len(records.state)), np.full(len(records.state), np.inf)
-        np.maximum.at(b_value, records.record, line.b_value(records.readout, records.k[records.record]))
-        np.minimum.at(after, records.record, line.heard[records.readout, 0])
-        quiet = int(records.pulse.min(initial=len(line.time)))  # pulses before the first that is heard
-        line, graph, records = records.beginning(line, graph, min(len(line.time), quiet + SHOWN))
-        n = len(records.state)
-        return Rehearsal(line, graph, records, b_value[:n], after[:n])
-
-    def play(self, p: Parameters) -> NDArray[np.complex64]:
-        """(record, actor)"""
-        maps, r = maps_of(self.line, p), self.records
-        amplitude = play(self.graph, self.line, maps, p["t1"], p["t2"], p["diffusion"], r.state, r.slot, r.first)
-        if self.b_value.max(initial=0.0) * p["diffusion"].max() >= WEAK:
-            amplitude *= np.exp(-self.b_value[:, None] * p["diffusion"][None, :]).astype(np.float32)
-        return amplitude
-
-    def fade(self, spins: Spins) -> NDArray[np.float64]:
-        """(record, spin): what relaxation leaves until it is heard."""
-        since = np.abs(self.records.tau + self.after)
-        return np.exp(-self.after[:, None] / spins.t2[None, :] - since[:, None] / spins.t2_prime[None, :])
 
 
 def _dimensions(
@@ -260,7 +208,7 @@ def _dimensions(
     """
     some = {name: (v[:, drawn] if name == "field" else v[drawn]) for name, v in full.items()}
     fades = rehearsal.fade(players.spins.subset(chosen[drawn]))
-    loud = _unlike(some, np.linalg.norm(rehearsal.play(some) * fades, axis=0))
+    loud = unlike(some, np.linalg.norm(rehearsal.play(some) * fades, axis=0))
     fade = fades[:, loud]
 
     def base() -> Parameters:

@@ -53,7 +53,7 @@ class Pass:
     timeline: Timeline  # the pulses that act here
     readouts: NDArray[np.intp]  # the readouts it answers
     reach: Reach | None  # None: everywhere
-    detail: float  # m, along the axis: how far apart nodes may lie; inf where nothing selects
+    detail: float  # m, along the axis: how far apart nodes may lie to follow each pulse; inf where nothing selects
 
 
 def selected_axis(shapes: tuple[PulseShape, ...]) -> NDArray[np.float64] | None:
@@ -258,24 +258,20 @@ def _detail(
     every = np.concatenate(kept).astype(float)
     good = 1
     for stride in STRIDES:
-        if stride * LOCAL > n or _between(every, stride) > allowed:
+        if stride * LOCAL > n or np.sqrt(np.mean(between(every, stride) ** 2, axis=1)).max() > allowed:
             break
         good = stride
     return float(good * (high - low) / n)
 
 
-def _between(values: NDArray, stride: int) -> float:
-    """r.m.s. error half-way between every `stride`-th of the values (quantity, place), relative to 1."""
+def between(values: NDArray, stride: int) -> NDArray:
+    """(quantity, middle): how wrong values (quantity, place) are, guessed half-way between every `stride`-th of them."""
     known = values[:, ::stride]
     n = known.shape[1] - LOCAL + 1
-    if n < 1:
-        return np.inf
     weights = near_weights(LOCAL / 2 - 0.5)
-    guess = np.array([known[:, i : i + n] for i in range(LOCAL)])
+    guess = sum(weights[i] * known[:, i : i + n] for i in range(LOCAL))
     middle = values[:, stride * (LOCAL // 2 - 1) + stride // 2 :: stride][:, :n]
-    return float(
-        np.sqrt(np.mean((np.einsum("i,iqn->qn", weights, guess)[:, : middle.shape[1]] - middle) ** 2, axis=1)).max()
-    )
+    return guess[:, : middle.shape[1]] - middle
 
 
 def _only(timeline: Timeline, acts: NDArray[np.bool_]) -> Timeline:
