@@ -76,9 +76,16 @@ class Columns:
 
 
 def columns_of(
-    group: Group, k: Float, exact: NDArray, sampled: Parameters, players: Cast, who: NDArray, rng: np.random.Generator
+    group: Group,
+    k: Float,
+    exact: NDArray,
+    sampled: Parameters,
+    players: Cast,
+    who: NDArray,
+    places: tuple[int, ...],
+    rng: np.random.Generator,
 ) -> Columns:
-    """exact: (record, spin) amplitudes of the sampled spins `who`, drawn by their weight."""
+    """exact: (record, spin) amplitudes of the sampled spins `who`, drawn by their weight; places: inside a box, per edge."""
     spins = players.spins
     middle = float(group.time[len(group.time) // 2])
     since = group.tau + middle
@@ -92,7 +99,7 @@ def columns_of(
         inside = inside @ edges.T
         power = np.zeros(size.shape)
         for turns in at:
-            power += np.prod(np.sinc(turns + inside), axis=-1) ** 2
+            power += np.prod([_share(turns[i] + inside[..., i], n > 1) for i, n in enumerate(places)], axis=0) ** 2
         size *= np.sqrt(power / POINTS)
     strength = size * np.sqrt(np.abs(players.weight[who]) / len(who))[:, None]
     bases, singular = [], []
@@ -102,6 +109,13 @@ def columns_of(
         bases.append(u)
         singular.append(s * math.sqrt(len(group.time)))
     return Columns(group, k, bases, singular)
+
+
+def _share(turns: Float, is_uneven: bool) -> Float:
+    """How loud a box is that is dephased by so many turns along an edge; at most, where what is in it is uneven."""
+    if is_uneven:
+        return np.minimum(1, 1 / (math.pi * np.maximum(np.abs(turns), 1e-9)))
+    return np.sinc(turns)
 
 
 def _left(matrix: NDArray) -> tuple[NDArray[np.complex128], Float]:

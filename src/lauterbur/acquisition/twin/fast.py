@@ -27,7 +27,7 @@ from lauterbur.acquisition.twin.collective import together
 from lauterbur.acquisition.twin.compile import timeline
 from lauterbur.acquisition.twin.course import Drift
 from lauterbur.acquisition.twin.encode import encoder
-from lauterbur.acquisition.twin.nodes import choose_atoms
+from lauterbur.acquisition.twin.nodes import TRAIN, choose_atoms
 from lauterbur.acquisition.twin.passes import Pass, Selection, plan_passes, selected_axis
 from lauterbur.acquisition.twin.rehearsal import Rehearsal
 from lauterbur.acquisition.twin.script import columns_in, sample_of, script_of, tables_of
@@ -112,12 +112,12 @@ def _play_pass(part: Pass, players: Cast, axis, receive, accuracy, rng, out, rep
     if not size.sum() > 0:
         return
     along = np.zeros(3) if axis is None else axis
-    places = inside_of(players.place.edges, axis, part.detail / 2).shifts  # finely enough for what is not known yet
+    places = inside_of(players.place.edges, axis, part.detail / TRAIN)
     receive = _ears(receive, chosen)
     tell(0.0, "phase graph")
-    who, sampled = sample_of(players, chosen, size, places, along, accuracy.sample, rng)
+    who, sampled = sample_of(players, chosen, size, places.shifts, along, accuracy.sample, rng)
     script = script_of(part, players, chosen, rng.permutation(who), sampled, accuracy, witness, rng)
-    columns = columns_in(script, sampled, players, who, accuracy.rank, rng)
+    columns = columns_in(script, sampled, players, who, places.counts, accuracy.rank, rng)
     report["states"] = max(report["states"], int(np.diff(script.graph.first).max()))
     tell(0.05, "choosing atoms")
     rehearsal = Rehearsal.of(part, script.graph, script.records)

@@ -80,6 +80,9 @@ class Group:
 def group_rows(records: Records, line: Timeline, offset: float) -> list[Group]:
     """offset: Hz, the largest of any spin."""
     groups = []
+    loudest = np.full(len(line.start), -1)  # of each readout
+    order = np.argsort(records.loudness, kind="stable")
+    loudest[records.readout[order]] = records.record[order]
     for silent in (False, True):
         pairs = np.flatnonzero(records.is_silent == silent)
         if not len(pairs):
@@ -97,30 +100,42 @@ def group_rows(records: Records, line: Timeline, offset: float) -> list[Group]:
         for which in range(len(known)):
             left = pairs[kind[row_of[records.readout[pairs]]] == which]
             while len(left):
-                taken, group = _peel(records, line, left, rows, row_of[records.readout[left]])
+                beside = loudest if silent else None
+                taken, group = _peel(records, line, left, rows, row_of[records.readout[left]], beside)
                 groups.append(group)
                 left = left[~taken]
     return groups
 
 
 def _peel(
-    records: Records, line: Timeline, pairs: NDArray, rows: list[NDArray], row_of: NDArray
+    records: Records,
+    line: Timeline,
+    pairs: NDArray,
+    rows: list[NDArray],
+    row_of: NDArray,
+    beside: NDArray[np.intp] | None,
 ) -> tuple[NDArray[np.bool_], Group]:
     """The loudest state of every row, and the states that lie alike beside it in most of them.
 
-    row_of: (pair,) into `rows`. Returns which pairs were taken.
+    row_of: (pair,) into `rows`; beside: all states beside these records (readout,) instead, which are heard around k = 0
+    where the boxes' polynomials are few. Returns which pairs were taken.
     """
     row, back = np.unique(row_of, return_inverse=True)
     back = back.reshape(-1)
-    order = np.lexsort((-records.loudness[pairs], back))
-    loudest = pairs[order[np.searchsorted(back[order], np.arange(len(row)))]]
-    reference = records.k[records.record[loudest]]
+    if beside is None:
+        order = np.lexsort((-records.loudness[pairs], back))
+        loudest = records.record[pairs[order[np.searchsorted(back[order], np.arange(len(row)))]]]
+    else:
+        loudest = beside[[rows[i][0] for i in row]]
+    reference = records.k[loudest]
     tau = records.tau[records.record[pairs]]
     away = records.k[records.record[pairs]] - reference[back]
     code = np.column_stack((np.round(tau / TAU_STEP), np.round(away / K_GRID))).astype(np.int64)
     columns, column = alike(code)
     once = np.unique(np.column_stack((column, back)), axis=0)[:, 0]  # the windows of a train hear a state alike
     common = (np.bincount(once) >= COMMON * len(row)) | ~code[columns, 1:].any(axis=1)
+    if beside is not None:
+        common[:] = True
     taken = common[column]
     kept, number = np.unique(column[taken], return_inverse=True)
     place = np.column_stack((number.reshape(-1), back[taken]))

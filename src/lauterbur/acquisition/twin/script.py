@@ -95,14 +95,17 @@ def script_of(
 
 
 def sample_of(players: Cast, chosen, size, shifts, along, n_sample, rng) -> tuple[NDArray[np.intp], Parameters]:
-    """Spins drawn by their weight, each at a random place in its box; all of them at all places where there are few."""
+    """Spins drawn by their weight, each at a random place in its box; all of them at all places where there are few.
+
+    Of few spins each is drawn several times, since a slice profile varies across a box.
+    """
     live = np.flatnonzero(size)
     if len(live) * len(shifts) <= n_sample:
         spin, place = np.repeat(live, len(shifts)), np.tile(np.arange(len(shifts)), len(live))
     else:
-        n = min(n_sample, len(live))
-        spin = rng.choice(len(chosen), n, replace=False, p=size / size.sum())
-        place = rng.integers(len(shifts), size=n)
+        again = len(live) < n_sample
+        spin = rng.choice(len(chosen), n_sample, replace=again, p=size / size.sum())
+        place = rng.integers(len(shifts), size=n_sample)
     order = np.argsort(place, kind="stable")
     spin, place = spin[order], place[order]
     parts = [players.parameters(chosen[spin[place == q]], shifts[q], along) for q in np.unique(place)]
@@ -110,12 +113,18 @@ def sample_of(players: Cast, chosen, size, shifts, along, n_sample, rng) -> tupl
 
 
 def columns_in(
-    script: Script, sampled: Parameters, players: Cast, who: NDArray, rank: float, rng: np.random.Generator
+    script: Script,
+    sampled: Parameters,
+    players: Cast,
+    who: NDArray,
+    places: tuple[int, ...],
+    rank: float,
+    rng: np.random.Generator,
 ) -> list[Columns]:
     """The groups of readouts, those nearest to k = 0 first: they carry the image."""
     exact = script.play(sampled)
     groups = group_rows(script.records, script.line, float(np.abs(players.spins.off_resonance).max()))
-    found = [columns_of(g, g.k(script.line), exact, sampled, players, who, rng) for g in groups]
+    found = [columns_of(g, g.k(script.line), exact, sampled, players, who, places, rng) for g in groups]
     total = math.sqrt(sum(c.energy for c in found if not c.group.is_silent)) or 1.0
     allowed = rank * total / math.sqrt(max(1, sum(not g.is_silent for g in groups)))
     short = [c.truncate(0.1 * allowed) for c in found]  # a few spins chose these: not all show in them alike
