@@ -19,7 +19,7 @@ from lauterbur.acquisition.twin.pulses import pulse_maps
 
 Float = NDArray[np.float64]
 SPILL = 40  # times the square of the error allowed is what is excited beyond the reach (in the norm): 0.4 % for 1 %
-STEPS = 0.1  # of the error allowed is what joining a pulse's steps does
+STEPS = 0.03  # of the error allowed is what joining a pulse's steps does
 FINEST = 16  # steps per feature, of which as few as may be are taken
 STRIDES = (2, 4, 6, 8, 12, 16)  # even: what lies half-way is known
 MOST = 4000  # of them
@@ -195,8 +195,7 @@ def plan_passes(selection: Selection, margin: float, allowed: float, nodes: floa
         here = _only(timeline, acts)
         if reach is not None:
             shapes = [
-                _coarser(s, axis, reach, selection.offsets, allowed) if a else s
-                for s, a in zip(here.shapes, acts, strict=True)
+                _coarser(selection, i, reach, allowed) if acts[i] else shape for i, shape in enumerate(here.shapes)
             ]
             here = replace(here, shapes=tuple(shapes))
         played = [here.shapes[i] for i in np.unique(here.shape)]
@@ -219,18 +218,23 @@ def _within(act: NDArray, spill: float) -> tuple[int, int]:
     return low, len(act) - 1 - high
 
 
-def _coarser(
-    shape: PulseShape, axis: NDArray, reach: Reach, offsets: tuple[float, float], allowed: float
-) -> PulseShape:
-    """As coarse as the spins within the reach allow: a step of length t is heard at f as sinc(f t)."""
-    gradient = shape.gradient @ axis
+def _coarser(selection: Selection, which: int, reach: Reach, allowed: float) -> PulseShape:
+    """As coarse as the spins within the reach allow: a step of length t is heard at f as sinc(f t).
+
+    What that does to spins far off the band matters as little as the pulse itself does there.
+    """
+    shape, gradient, act = selection.timeline.shapes[which], float(selection.along[which]), selection.activity[which]
     lean = 1 - gradient / reach.gradient  # of a spin's offset, where the reach leans with it
-    detuned = [
-        np.abs(gradient * u + lean * offset - shape.frequency).max()
-        for u in (reach.low, reach.high)
-        for offset in offsets
-    ]
-    return shape.coarser(math.sqrt(6 * STEPS * allowed) / (math.pi * max(*detuned, 1.0)))
+    inside = (selection.u >= reach.low) & (selection.u <= reach.high)
+    detuned = 1.0
+    for offset in (*selection.offsets, sum(selection.offsets) / 2):
+        f = gradient * selection.u[inside] + lean * offset - shape.frequency
+        if gradient:  # the same pulse, moved by its own gradient
+            power = np.interp(selection.u[inside] + lean * offset / gradient, selection.u, act) ** 2
+            detuned = max(detuned, float(power @ f**4 / (power.sum() or 1.0)) ** 0.25)
+        else:
+            detuned = max(detuned, float(np.abs(f).max()))
+    return shape.coarser(math.sqrt(6 * STEPS * allowed) / (math.pi * detuned))
 
 
 def _detail(
