@@ -99,6 +99,21 @@ def test_the_measured_error_is_an_upper_limit_and_not_a_distant_one(program: Pro
         assert 0.005 < wrong < measured["upper95"] < 3 * wrong
 
 
+@pytest.mark.parametrize("height", [0.0, 2.2e-3, 2.8e-3])
+def test_a_box_at_the_edge_of_a_slice_is_the_sum_of_its_points(height: float) -> None:
+    """After a train of selective pulses between crushers, where the profile is steep and hundreds of states are alive."""
+    program, depth, n = spin_echoes(n=16, echoes=16), 1e-3, 300
+    x, weight = np.polynomial.legendre.leggauss(n)
+    place = np.column_stack((np.full(n, 0.02), np.full(n, -0.01), height + x * depth / 2))
+    points = Spins(place, weight / 2, 1.0, 0.15, off_resonance=-60.0)
+    slow = reference.play(program, points)
+    box = Spins(
+        [[0.02, -0.01, height]], 1.0, 1.0, 0.15, off_resonance=-60.0, volume=1.0, edges=np.diag([1e-7, 1e-7, depth])
+    )
+    fast, _ = play_fast(program, box)
+    assert np.linalg.norm(fast - slow) < 5e-3 * np.linalg.norm(slow)
+
+
 def test_the_judge_sees_an_engine_that_plays_other_spins() -> None:
     program, spins = spoiled(inversion=True), disc(24, 5e-3)
     others = spins.subset(np.arange(len(spins)))
