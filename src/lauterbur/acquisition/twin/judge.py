@@ -101,7 +101,7 @@ def _excited(program: Program, spins: Spins, larmor_frequency: float) -> NDArray
 
 
 def judge(trial: Trial, spins: Spins, *, larmor_frequency: float = 0.0, seed: int = 0) -> dict[str, float | int]:
-    """{estimate, upper95}: relative r.m.s. error of the fast engine's signal; and how it was found."""
+    """{estimate, upper95}: relative r.m.s. error of the fast engine's signal; its three parts, and how it was found."""
     witness = trial.witness
     played = spins.subset(witness.spins)
     seldom = 1 / np.abs(played.weight) ** 2  # they were drawn by this
@@ -109,7 +109,13 @@ def judge(trial: Trial, spins: Spins, *, larmor_frequency: float = 0.0, seed: in
     power = np.einsum("rvs,rvs->v", alone.conj(), alone, dtype=complex).real * seldom
     short = witness.signal - alone
     error = np.einsum("rvs,rvs->v", short.conj(), short, dtype=complex).real * seldom
-    error = error + seldom * _physics(trial, played, larmor_frequency, seed)
+    physics = seldom * _physics(trial, played, larmor_frequency, seed)
+    parts = {
+        "of_atoms_states_and_components": float(_relative(error.sum(), power.sum())),
+        "of_the_phase_graph": float(_relative(physics.sum(), power.sum())),
+        "of_what_was_left_out": float(np.sqrt(witness.missing)),
+    }
+    error = error + physics
     rng = np.random.default_rng(np.random.SeedSequence([seed, 0xB007]))
     draws = rng.integers(len(error), size=(2000, len(error)))
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -121,6 +127,7 @@ def judge(trial: Trial, spins: Spins, *, larmor_frequency: float = 0.0, seed: in
     return {
         "estimate": estimate,
         "upper95": max(upper, estimate),
+        **parts,
         "voxels": len(error),
         "readouts": len(witness.readouts),
         "isochromats_per_voxel": trial.isochromats,
