@@ -151,7 +151,12 @@ def _n_places(across: float) -> int:
     node to node, to QUADRATURE (the error of Abramowitz and Stegun 25.4.30, over the integral of 1)."""
     if across < 0.4:
         return 1
-    n, x = 1, RADIANS * across / 2
-    while x ** (2 * n) * 4**n * math.factorial(n) ** 4 / ((2 * n + 1) * math.factorial(2 * n) ** 3) > QUADRATURE:
+    n = 1
+    while _gauss_error(n, RADIANS * across / 2) > math.log(QUADRATURE):
         n += 1
     return n + 1
+
+
+def _gauss_error(n: int, x: float) -> float:
+    """Logarithm of what n places of Gauss's rule miss of a wave of x radians from the middle of a box to its end."""
+    return 2 * n * math.log(2 * x) + 4 * math.lgamma(n + 1) - 3 * math.lgamma(2 * n + 1) - math.log(2 * n + 1)
