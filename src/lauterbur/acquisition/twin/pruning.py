@@ -109,7 +109,10 @@ def prune(
         np.asarray(actors["diffusion"][some], float),
         wanted,
     ).max(axis=0)
-    brings = (gradient * graph.amplitude).astype(float) ** 2
+    with np.errstate(invalid="ignore"):
+        brings = (gradient * graph.amplitude).astype(float) ** 2
+    brings[np.isnan(brings)] = np.inf  # what cannot be judged is kept
+    brings[graph.amplitude == 0] = 0.0
     weakest = np.sort(brings, axis=None)
     n_drop = int(np.searchsorted(np.cumsum(weakest), allowed**2, side="right"))
     keep_slot = brings > (weakest[n_drop - 1] if n_drop else -1.0)
