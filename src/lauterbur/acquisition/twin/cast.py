@@ -8,6 +8,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from lauterbur.acquisition.twin.atoms import Extent
 from lauterbur.acquisition.twin.compile import PulseShape, Timeline
 from lauterbur.acquisition.twin.place import Place, find_lattice
 from lauterbur.acquisition.twin.pulses import N_COLUMNS, pulse_maps
@@ -17,7 +18,7 @@ from lauterbur.errors import InputError
 
 Float = NDArray[np.float64]
 RATES = 2, 3  # of longitudinal and transverse relaxation that a pulse is played with
-SLOW = 0.03, 0.2  # times the pulse's length: rates that are interpolated, to 6e-5 and 4e-5 of what they do
+SLOW = 0.03, 0.2  # times the pulse's length: rates that are interpolated
 MUCH = 0.7  # of the atoms' plays that this may take
 Parameters = dict[str, Float]  # t1, t2, offset, diffusion, u (n,), position (n, 3), field (shape or 1, n) complex
 
@@ -99,7 +100,7 @@ def maps_of(line: Timeline, parameters: Parameters) -> NDArray[np.float32]:
     p = parameters
     out = np.zeros((len(line.shapes), N_COLUMNS, len(p["t1"])), np.float32)
     key = np.column_stack((p["offset"], p["position"], p["field"].real.T, p["field"].imag.T))
-    first, which = alike(key.view(np.int64))
+    first, which = alike(key)
     r1, r2 = 1 / p["t1"], 1 / p["t2"]
     for i in np.unique(line.shape):
         shape = line.shapes[i]
@@ -115,27 +116,17 @@ def maps_of(line: Timeline, parameters: Parameters) -> NDArray[np.float32]:
         if len(first) * RATES[0] * RATES[1] > MUCH * np.count_nonzero(slow):
             out[i] = played(np.arange(len(r1)), p["t1"], p["t2"])
             continue
-        nodes_1, weights_1 = _between(r1[slow], RATES[0])
-        nodes_2, weights_2 = _between(r2[slow], RATES[1])
-        maps = [played(first, np.full(len(first), 1 / a), np.full(len(first), 1 / b)) for a in nodes_1 for b in nodes_2]
+        nodes_1, nodes_2 = (Extent.of("rate", r[slow]).chebyshev(n) for r, n in zip((r1, r2), RATES, strict=True))
+        rates = [(a, b) for a in nodes_1.nodes for b in nodes_2.nodes]
+        with np.errstate(divide="ignore"):  # nothing relaxes: T1 or T2 is infinite
+            times = 1 / np.array(rates)
+        maps = [played(first, *np.broadcast_to(pair[:, None], (2, len(first)))) for pair in times]
+        weights_1, weights_2 = nodes_1.weights(r1[slow]).T, nodes_2.weights(r2[slow]).T
         weights = (weights_1[:, None, :] * weights_2[None, :, :]).reshape(len(maps), -1)
         _mix(np.array(maps), which[slow], weights.astype(np.float32), np.flatnonzero(slow), out[i])
         quick = np.flatnonzero(~slow)
         out[i][:, quick] = played(quick, p["t1"][quick], p["t2"][quick])
     return out
-
-
-def _between(rates: Float, n: int) -> tuple[Float, Float]:
-    """n Chebyshev nodes over these rates, and the weights (node, rate) that interpolate between them."""
-    low, high = rates.min(), rates.max()
-    x = -np.cos(np.pi * (np.arange(n) + 0.5) / n)
-    at = (2 * rates - low - high) / (high - low) if high > low else np.zeros(len(rates))
-    weights = np.ones((n, len(rates)))
-    for i in range(n):
-        for j in range(n):
-            if j != i:
-                weights[i] *= (at - x[j]) / (x[i] - x[j])
-    return (low + high) / 2 + (high - low) / 2 * x, weights
 
 
 @numba.njit(parallel=True, cache=True)

@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from lauterbur.acquisition.twin.atoms import LOCAL, near_weights
+from lauterbur.acquisition.twin.atoms import LOCAL, halfway_error
 from lauterbur.acquisition.twin.compile import PulseShape, Timeline
 from lauterbur.acquisition.twin.pulses import pulse_maps
 
@@ -192,7 +192,7 @@ def plan_passes(selection: Selection, margin: float, allowed: float, nodes: floa
         reach = selection.reach(int(which), margin, SPILL * allowed**2)
         acts = np.array([selection.most(i, reach) > IDLE * allowed for i in range(len(timeline.shapes))])
         acts[which] = True
-        here = _only(timeline, acts)
+        here = with_shapes(timeline, acts)
         if reach is not None:
             shapes = [
                 _coarser(selection, i, reach, allowed) if acts[i] else shape for i, shape in enumerate(here.shapes)
@@ -262,43 +262,36 @@ def _detail(
     every = np.concatenate(kept).astype(float)
     good = 1
     for stride in STRIDES:
-        if stride * LOCAL > n or np.sqrt(np.mean(between(every, stride) ** 2, axis=1)).max() > allowed:
+        if stride * LOCAL > n or np.sqrt(np.mean(halfway_error(every, stride) ** 2, axis=1)).max() > allowed:
             break
         good = stride
     return float(good * (high - low) / n)
 
 
-def between(values: NDArray, stride: int) -> NDArray:
-    """(quantity, middle): how wrong values (quantity, place) are, guessed half-way between every `stride`-th of them."""
-    known = values[:, ::stride]
-    n = known.shape[1] - LOCAL + 1
-    weights = near_weights(LOCAL / 2 - 0.5)
-    guess = sum(weights[i] * known[:, i : i + n] for i in range(LOCAL))
-    middle = values[:, stride * (LOCAL // 2 - 1) + stride // 2 :: stride][:, :n]
-    return guess[:, : middle.shape[1]] - middle
-
-
-def _only(timeline: Timeline, acts: NDArray[np.bool_]) -> Timeline:
+def with_shapes(timeline: Timeline, acts: NDArray[np.bool_]) -> Timeline:
     """The timeline with only the pulses whose shapes act. Diffusion integrals are joined over the gaps."""
     keep = acts[timeline.shape]
     if keep.all():
         return timeline
     chosen = np.flatnonzero(keep)
     number = np.cumsum(keep) - 1
-    pulse = np.where(timeline.pulse >= 0, number[np.maximum(timeline.pulse, 0)], -1).astype(np.int32)
-    diffusion = np.zeros((len(chosen), 4))
-    if timeline.diffusion.any():
-        dt = np.diff(timeline.time, prepend=timeline.time[:1])
-        group = np.concatenate(([0], number[:-1] + 1)) if len(number) else number  # the kept pulse an interval leads to
-        group = np.minimum(group, len(chosen) - 1)
-        origin = np.maximum(group - 1, 0)
-        start = np.concatenate((timeline.k[:1], timeline.k[:-1]))
-        away = start - timeline.k[chosen[origin]]
-        part = timeline.diffusion[:, :3] + away * dt[:, None]
-        square = (
-            timeline.diffusion[:, 3] + 2 * (away * timeline.diffusion[:, :3]).sum(axis=1) + (away**2).sum(axis=1) * dt
-        )
-        np.add.at(diffusion, group, np.column_stack((part, square)))
+    last = np.maximum(timeline.pulse, 0)
+    pulse = np.where(timeline.pulse >= 0, number[last], -1).astype(np.int32)
+    diffusion, heard = np.zeros((len(chosen), 4)), timeline.heard.copy()
+    if len(chosen):
+        before = np.concatenate(([-1], number[:-1]))  # the kept pulse that an interval follows
+        k_before = np.concatenate((timeline.k[:1], timeline.k[:-1]))
+        away = k_before - timeline.k[chosen[np.maximum(before, 0)]]
+        joined = _seen_from(away, timeline.diffusion, np.diff(timeline.time, prepend=timeline.time[:1]))
+        joined[before < 0] = 0.0
+        leads = before + 1 < len(chosen)
+        np.add.at(diffusion, before[leads] + 1, joined[leads])
+        total = np.cumsum(joined, axis=0)
+        some = pulse >= 0
+        last, origin = last[some], chosen[pulse[some]]
+        since = _seen_from(timeline.k[last] - timeline.k[origin], heard[some, 1:], heard[some, 0])
+        heard[some, 1:] = since + total[last] - total[origin]
+        heard[some, 0] += timeline.time[last] - timeline.time[origin]
     return replace(
         timeline,
         shape=timeline.shape[keep],
@@ -306,5 +299,13 @@ def _only(timeline: Timeline, acts: NDArray[np.bool_]) -> Timeline:
         time=timeline.time[keep],
         k=timeline.k[keep],
         diffusion=diffusion,
+        heard=heard,
         pulse=pulse,
     )
+
+
+def _seen_from(away: Float, integrals: Float, dt: Float) -> Float:
+    """(n, 4) integrals of K (3) and of its square over intervals, K counted from `away` (n, 3) before their start."""
+    part, square = integrals[:, :3], integrals[:, 3]
+    more = 2 * (away * part).sum(axis=1) + (away**2).sum(axis=1) * dt
+    return np.column_stack((part + away * dt[:, None], square + more))

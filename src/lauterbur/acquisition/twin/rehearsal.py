@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lauterbur.acquisition.twin.atoms import LOCAL
+from lauterbur.acquisition.twin.atoms import LOCAL, halfway_error
 from lauterbur.acquisition.twin.cast import Parameters, joined, maps_of
 from lauterbur.acquisition.twin.compile import Timeline
 from lauterbur.acquisition.twin.graph import Graph
 from lauterbur.acquisition.twin.groups import WEAK
 from lauterbur.acquisition.twin.heard import Records
 from lauterbur.acquisition.twin.lanes import play
-from lauterbur.acquisition.twin.passes import Pass, between
+from lauterbur.acquisition.twin.passes import Pass
 from lauterbur.acquisition.twin.spins import Spins
 
 SHOWN = 400  # pulses, from the first that is heard
@@ -96,7 +96,7 @@ class Rehearsal:
             for stride in STRIDES:
                 if stride * finest > 1.01 * part.detail:
                     continue
-                wrong = between(each, stride)
+                wrong = halfway_error(each, stride)
                 if np.linalg.norm(wrong) <= allowed * norm * math.sqrt(wrong.shape[1]):
                     return stride * finest
             detail = 2 * finest

@@ -95,10 +95,17 @@ def fineness(turns: Float) -> float:
     return n * step
 
 
-def alike(code: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Rows that are the same: one of each, and which each row is. Told by a 64-bit hash, which sorts faster than rows."""
-    mix = np.random.default_rng(0x5EED).integers(1, 2**62, size=code.shape[1], dtype=np.int64) * 2 + 1
-    _, first, which = np.unique((code * mix).sum(axis=1), return_index=True, return_inverse=True)
+def alike(code: NDArray) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows of 64-bit values that are the same: one of each, and which each row is.
+
+    Told by a 64-bit hash, which sorts faster than rows. Multiplying carries upwards only, so that the high bits, which may
+    be all that differs in floating-point numbers, are folded down before.
+    """
+    bits = code.view(np.uint64)
+    mix = np.random.default_rng(0x5EED).integers(1, 2**63, size=bits.shape[1], dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+    mixed = (bits ^ (bits >> np.uint64(32))) * mix
+    mixed ^= mixed >> np.uint64(29)
+    _, first, which = np.unique(mixed.sum(axis=1, dtype=np.uint64), return_index=True, return_inverse=True)
     return first, which.reshape(-1)
 
 
