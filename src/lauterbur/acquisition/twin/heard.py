@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -33,22 +34,33 @@ class Found:
     slot: NDArray[np.intp]  # 0: F(k, tau); 1: F(-k, -tau)
     estimate: Float  # its largest amplitude, with what all the boxes together leave of it
     alone: Float  # and with what one box leaves of it
+    is_silent: NDArray[np.bool_]  # for the witness alone
 
-    @property
-    def typical_amplitude(self) -> float:
-        if not len(self.estimate):
-            return 1.0
-        loudest = np.zeros(int(self.readout.max()) + 1)
+    @cached_property
+    def typical(self) -> float:
+        """Amplitude of what a readout hears: r.m.s. over the readouts of the loudest state."""
+        loudest = np.zeros(int(self.readout.max(initial=0)) + 1)
         np.maximum.at(loudest, self.readout, self.estimate)
         heard = loudest[loudest > 0]
         return float(np.sqrt(np.mean(heard**2))) if len(heard) else 1.0
 
-    def above(self, floor: float, witnessed: NDArray[np.intp]) -> Found:
-        """Those that matter to all spins together; in witnessed readouts, those that matter to any spin alone."""
-        keep = (self.estimate > floor) | ((self.alone > floor) & np.isin(self.readout, witnessed))
-        return Found(
-            *(getattr(self, name)[keep] for name in ("readout", "pulse", "state", "slot", "estimate", "alone"))
-        )
+    def floor(self, loudness: Float, allowed: float) -> float:
+        """Of these loudnesses of pairs, what is not louder brings all together less than `allowed` of the typical."""
+        weakest = np.sort(loudness)
+        n_readouts = len(np.unique(self.readout))
+        n = int(np.searchsorted(np.cumsum(weakest**2), n_readouts * (allowed * self.typical) ** 2, side="right"))
+        return float(weakest[n - 1]) if n else -1.0
+
+    def above(self, allowed: float, witnessed: NDArray[np.intp]) -> Found:
+        """Those that matter to all spins together; in witnessed readouts, those that matter to any spin alone.
+
+        allowed: part of what is heard that all the others may be.
+        """
+        is_silent = self.estimate <= self.floor(self.estimate, allowed)
+        told = (self.alone > self.floor(self.alone, allowed)) & np.isin(self.readout, witnessed)
+        keep = ~is_silent | told
+        names = ("readout", "pulse", "state", "slot", "estimate", "alone")
+        return Found(*(getattr(self, name)[keep] for name in names), is_silent[keep])
 
     def probes(self, graph: Graph, spins: Spins, who: NDArray[np.intp], rng) -> NDArray[np.complex64]:
         """(probe, state, 2): what these spins hear of F(k) and F(-k) of every state, each readout in a random phase."""
@@ -63,7 +75,7 @@ class Found:
             np.add.at(heard, (self.state, self.slot), left * np.exp(2j * np.pi * turns))
         return out
 
-    def records(self, graph: Graph, renumber: NDArray[np.int64], floor: float) -> Records:
+    def records(self, graph: Graph, renumber: NDArray[np.int64]) -> Records:
         """Which amplitudes to keep, in the pruned graph."""
         state = renumber[self.state]
         alive = state >= 0
@@ -80,7 +92,7 @@ class Found:
             sign[:, None] * graph.k[state],
             self.readout[alive],
             back.reshape(-1),
-            self.estimate[alive] <= floor,
+            self.is_silent[alive],
             self.alone[alive],
         )
 
@@ -233,6 +245,7 @@ def reachable(part: Pass, graph: Graph, place: Place, spectrum: Spectrum | None,
                 np.full(keep.sum(), slot),
                 estimate[keep],
                 alone[keep],
+                np.zeros(keep.sum(), bool),
             )
         )
     return Found(*(np.concatenate(parts) for parts in zip(*out, strict=True)))

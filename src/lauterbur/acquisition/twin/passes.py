@@ -20,6 +20,7 @@ from lauterbur.acquisition.twin.pulses import pulse_maps
 Float = NDArray[np.float64]
 SPILL = 40  # times the square of the error allowed is what is excited beyond the reach (in the norm): 0.4 % for 1 %
 STEPS = 0.03  # of the error allowed is what joining a pulse's steps does
+ALIAS = 4  # times what spins are detuned at most is how often a pulse steps at least, lest it excite them again
 FINEST = 16  # steps per feature, of which as few as may be are taken
 STRIDES = (2, 4, 6, 8, 12, 16)  # even: what lies half-way is known
 MOST = 4000  # of them
@@ -194,10 +195,8 @@ def plan_passes(selection: Selection, margin: float, allowed: float, nodes: floa
         acts[which] = True
         here = with_shapes(timeline, acts)
         if reach is not None:
-            shapes = [
-                _coarser(selection, i, reach, allowed) if acts[i] else shape for i, shape in enumerate(here.shapes)
-            ]
-            here = replace(here, shapes=tuple(shapes))
+            coarser = _coarser(selection, np.flatnonzero(acts), reach, allowed)
+            here = replace(here, shapes=tuple(coarser.get(i, shape) for i, shape in enumerate(here.shapes)))
         played = [here.shapes[i] for i in np.unique(here.shape)]
         detail = _detail(played, axis, reach, selection.span, selection.b1, nodes)
         passes.append(Pass(here, listening[kind == which], reach, detail))
@@ -218,23 +217,35 @@ def _within(act: NDArray, spill: float) -> tuple[int, int]:
     return low, len(act) - 1 - high
 
 
-def _coarser(selection: Selection, which: int, reach: Reach, allowed: float) -> PulseShape:
-    """As coarse as the spins within the reach allow: a step of length t is heard at f as sinc(f t).
+def _coarser(selection: Selection, acting: NDArray[np.intp], reach: Reach, allowed: float) -> dict[int, PulseShape]:
+    """These shapes, as coarse as the spins within the reach allow: a step of length t is heard at f as sinc(f t).
 
-    What that does to spins far off the band matters as little as the pulse itself does there.
+    What that does to spins far off a pulse's band matters as little as the pulse itself does there.
     """
+    heard = {int(i): _detuning(selection, int(i), reach) for i in acting}
+    loudest = max((float(power.sum()) for some in heard.values() for _, power in some), default=0.0) or 1.0
+    found = {}
+    for i, some in heard.items():
+        detuned = max(float(power @ f**4 / loudest) ** 0.25 for f, power in some)
+        farthest = max(float(np.abs(f).max(initial=1.0)) for f, _ in some)
+        longest = min(math.sqrt(6 * STEPS * allowed) / (math.pi * max(detuned, 1.0)), 1 / (ALIAS * farthest))
+        found[i] = selection.timeline.shapes[i].coarser(longest)
+    return found
+
+
+def _detuning(selection: Selection, which: int, reach: Reach) -> list[tuple[Float, Float]]:
+    """For a few off-resonances: Hz from the pulse's frequency to spins within the reach, and what it does to them, squared."""
     shape, gradient, act = selection.timeline.shapes[which], float(selection.along[which]), selection.activity[which]
     lean = 1 - gradient / reach.gradient  # of a spin's offset, where the reach leans with it
-    inside = (selection.u >= reach.low) & (selection.u <= reach.high)
-    detuned = 1.0
+    u = selection.u[(selection.u >= reach.low) & (selection.u <= reach.high)]
+    found = []
     for offset in (*selection.offsets, sum(selection.offsets) / 2):
-        f = gradient * selection.u[inside] + lean * offset - shape.frequency
+        f = gradient * u + lean * offset - shape.frequency
         if gradient:  # the same pulse, moved by its own gradient
-            power = np.interp(selection.u[inside] + lean * offset / gradient, selection.u, act) ** 2
-            detuned = max(detuned, float(power @ f**4 / (power.sum() or 1.0)) ** 0.25)
+            found.append((f, np.interp(u + lean * offset / gradient, selection.u, act) ** 2))
         else:
-            detuned = max(detuned, float(np.abs(f).max()))
-    return shape.coarser(math.sqrt(6 * STEPS * allowed) / (math.pi * detuned))
+            found.append((f, np.full(len(u), act.max() ** 2)))
+    return found
 
 
 def _detail(

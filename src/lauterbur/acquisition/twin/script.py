@@ -84,14 +84,12 @@ def script_of(
         contrast = contrast * np.exp(-rate / max(float(np.median(rate)), 1e-9))
     place = players.place.subset(chosen)
     found = reachable(part, graph, place, Spectrum.of(place, contrast), floor)
-    typical = found.typical_amplitude
-    floor = accuracy.heard * typical
-    found = found.above(floor, np.zeros(0, np.intp) if witness is None else witness.readouts)
-    heard = math.sqrt(len(np.unique(found.readout))) * typical
+    found = found.above(accuracy.heard, np.zeros(0, np.intp) if witness is None else witness.readouts)
+    heard = math.sqrt(len(np.unique(found.readout))) * found.typical
     graph, renumber = prune(
         graph, line, maps, actors, found.probes(graph, players.spins, who[:PROBES], rng), accuracy.states * heard
     )
-    return Script(line, graph, found.records(graph, renumber, floor))
+    return Script(line, graph, found.records(graph, renumber))
 
 
 def sample_of(players: Cast, chosen, size, shifts, along, n_sample, rng) -> tuple[NDArray[np.intp], Parameters]:
