@@ -28,9 +28,10 @@ from lauterbur.acquisition.twin.compile import timeline
 from lauterbur.acquisition.twin.course import Drift
 from lauterbur.acquisition.twin.encode import encoder
 from lauterbur.acquisition.twin.nodes import TRAIN, choose_atoms
-from lauterbur.acquisition.twin.passes import Pass, Selection, plan_passes, selected_axis
+from lauterbur.acquisition.twin.passes import Pass, plan_passes
 from lauterbur.acquisition.twin.rehearsal import Rehearsal
 from lauterbur.acquisition.twin.script import columns_in, sample_of, script_of, tables_of
+from lauterbur.acquisition.twin.selection import Selection, selected_axis
 from lauterbur.acquisition.twin.spins import Spins
 from lauterbur.acquisition.twin.values import Voices
 from lauterbur.acquisition.twin.witness import Witness

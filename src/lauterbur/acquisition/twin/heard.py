@@ -60,7 +60,7 @@ class Found:
         told = (self.alone > self.floor(self.alone, allowed)) & np.isin(self.readout, witnessed)
         keep = ~is_silent | told
         names = ("readout", "pulse", "state", "slot", "estimate", "alone")
-        return Found(*(getattr(self, name)[keep] for name in names), is_silent[keep])
+        return Found(**{name: getattr(self, name)[keep] for name in names}, is_silent=is_silent[keep])
 
     def probes(self, graph: Graph, spins: Spins, who: NDArray[np.intp], rng) -> NDArray[np.complex64]:
         """(probe, state, 2): what these spins hear of F(k) and F(-k) of every state, each readout in a random phase."""

@@ -24,7 +24,7 @@ from lauterbur.acquisition.twin import reference
 from lauterbur.acquisition.twin.accuracy import Accuracy
 from lauterbur.acquisition.twin.compile import timeline
 from lauterbur.acquisition.twin.fast import play_fast
-from lauterbur.acquisition.twin.passes import Selection, selected_axis
+from lauterbur.acquisition.twin.selection import Selection, selected_axis
 from lauterbur.acquisition.twin.spins import Spins
 from lauterbur.acquisition.twin.witness import Witness
 from lauterbur.program import Column, Program, adc_blocks, receiver_phase

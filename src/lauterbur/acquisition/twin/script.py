@@ -16,8 +16,9 @@ from lauterbur.acquisition.twin.graph import Graph, build
 from lauterbur.acquisition.twin.groups import group_rows
 from lauterbur.acquisition.twin.heard import Records, Spectrum, reachable
 from lauterbur.acquisition.twin.lanes import play
-from lauterbur.acquisition.twin.passes import Pass, selected_axis
+from lauterbur.acquisition.twin.passes import Pass
 from lauterbur.acquisition.twin.pruning import prune
+from lauterbur.acquisition.twin.selection import selected_axis
 from lauterbur.acquisition.twin.witness import Witness
 from lauterbur.errors import ResourceError
 
