@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 from scipy import ndimage
@@ -53,7 +54,9 @@ def means(image: lb.Image, subject: lb.Subject) -> dict[str, float]:
     at = np.indices(pixels.shape).reshape(3, -1)[::-1]
     patient = image.affine[:3, :3] @ at + image.affine[:3, 3:]
     inside = np.linalg.inv(subject.affine) @ np.vstack((patient, np.ones(patient.shape[1])))
-    size = np.linalg.norm(np.linalg.inv(subject.affine[:3, :3]) @ image.affine[:3, :3], axis=1)[::-1]  # subject's voxels
+    size = np.linalg.norm(np.linalg.inv(subject.affine[:3, :3]) @ image.affine[:3, :3], axis=1)[
+        ::-1
+    ]  # subject's voxels
     found = {}
     for short, name in TISSUES.items():
         share = ndimage.uniform_filter(tissue_fraction(subject, name), [max(1, round(n)) for n in size])
@@ -117,7 +120,7 @@ def main() -> None:
             result = lb.scan(protocol, lb.load_scanner(field), subject, measure_error=False)
             found = means(result.image, subject)
             parts = ", ".join(f"{tissue} {value / found['WM']:.2f}" for tissue, value in found.items())
-            right = all(found[a] > found[b] for a, b in zip(order, order[1:], strict=False))
+            right = all(found[a] > found[b] for a, b in pairwise(order))
             print(
                 f"{name} at {field}: {parts}; expected {' > '.join(order)}: {'yes' if right else 'NO'}; "
                 f"SNR of white matter {snr(result.raw, result.image, subject):.1f}"

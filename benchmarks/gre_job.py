@@ -10,6 +10,7 @@ from lauterbur.program import Adc, Gradient, Program, RfPulse
 N_READ, N_PHASE, N_PARTITION = 128, 128, 80
 FOV = (0.256, 0.256, 0.160)  # m
 TR = 10e-3
+STEP = 2e-3  # m
 
 
 def _lobe(area: float, length: float = 1e-3, ramp: float = 2e-4) -> Gradient:
@@ -68,12 +69,14 @@ def program(n_tr: int = N_PHASE * N_PARTITION) -> Program:
     )
 
 
-def phantom(n_voxels: int, seed: int = 0) -> lb.Spins:
-    """A ball of boxes, 100 tissues in blocks, smooth off-resonance to +-200 Hz and relative B1 0.6 to 1.3, finite T2'."""
+def phantom(n_voxels: int, step: float = STEP, seed: int = 0) -> lb.Spins:
+    """A ball of boxes, 100 tissues in blocks, smooth off-resonance to +-200 Hz and relative B1 0.6 to 1.3, finite T2'.
+
+    step: m, the boxes' edge; that of the image's voxels unless another is given, which its grid then does not fit.
+    """
     rng = np.random.default_rng(seed)
     side = (3 * n_voxels / (4 * np.pi)) ** (1 / 3)
     n = int(np.ceil(2 * side)) + 2
-    step = 0.14 / n
     grid = np.stack(np.meshgrid(*[np.arange(n) - (n - 1) / 2] * 3, indexing="ij"), -1).reshape(-1, 3)[:, ::-1]
     grid = grid[np.argsort(np.linalg.norm(grid, axis=1), kind="stable")[:n_voxels]]
     position = grid * step
@@ -87,7 +90,7 @@ def phantom(n_voxels: int, seed: int = 0) -> lb.Spins:
         np.minimum(t2, t1)[tissue],
         rng.uniform(0.03, 0.1, 100)[tissue],
         200 * np.sin(30 * x + 20 * y) * np.cos(25 * z),
-        0.95 + 0.35 * np.cos(22 * x - 15 * z),
+        0.95 + 0.35 * np.cos(44 * x - 30 * z),
         volume=np.full(len(x), step**3),
     )
 
