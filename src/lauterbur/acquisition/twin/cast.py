@@ -151,8 +151,9 @@ class ExactAtoms:
     parameters: Parameters
     index: NDArray[np.int64]  # (quadrature, n) the atom of each spin
 
-    def values(self, table: NDArray[np.complex64], parameters: Parameters, quadrature: int, chosen: NDArray) -> NDArray:
-        return table[self.index[quadrature, chosen]]
+    def values(self, table: NDArray[np.complex64], parts: list[Parameters], chosen: NDArray) -> NDArray:
+        """(place, n, column): rows of `table` (atom, column) of these spins."""
+        return table[self.index[:, chosen]]
 
 
 def exact_atoms(parts: list[Parameters]) -> ExactAtoms:

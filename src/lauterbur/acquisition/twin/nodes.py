@@ -56,12 +56,11 @@ class LeafAtoms:
             parts.append({**p, "position": u[:, None] * self.axis[None, :], "field": p["b1"][None, :].astype(complex)})
         return joined(parts)
 
-    def values(self, table: NDArray[np.complex64], parameters: Parameters, place: int, chosen: NDArray) -> NDArray:
-        """(n, column): rows of `table` (atom, column) at these spins."""
-        leaf = self.leaf[chosen]
-        if self.lean:
-            parameters = {**parameters, "u": parameters["u"] + self.lean * parameters["offset"]}
-        return self.mesh.interpolate(table, parameters, leaf)
+    def values(self, table: NDArray[np.complex64], parts: list[Parameters], chosen: NDArray) -> NDArray:
+        """(place, n, column): rows of `table` (atom, column) at these spins, with their parameters at each place."""
+        offset = np.array([p["offset"] for p in parts])
+        u = np.array([p["u"] for p in parts]) + self.lean * offset
+        return self.mesh.interpolate(table, parts[0], offset, u, self.leaf[chosen])
 
     @cached_property
     def mesh(self) -> Mesh:

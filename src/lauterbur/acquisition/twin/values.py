@@ -194,9 +194,8 @@ class Voices:
         for lo in range(0, len(which), step):
             rows = slice(lo, lo + step)
             who = chosen[which[rows]]
-            amplitude = np.empty((len(inside.shifts), len(who), len(self.column)), np.complex64)
-            for p, shift in enumerate(inside.shifts):
-                amplitude[p] = atoms.values(table, players.parameters(who, shift, along), p, which[rows])
+            parts = [players.parameters(who, shift, along) for shift in inside.shifts]
+            amplitude = atoms.values(table, parts, which[rows])
             shape = len(self.orders), len(who), len(self.column) * len(self.time)
             spoken = room[: math.prod(shape)].reshape(shape)
             _speak(
