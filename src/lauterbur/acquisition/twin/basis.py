@@ -16,118 +16,18 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from lauterbur.acquisition.twin.boxes import HIGHEST, PLAIN, Inside, Order, box_factor, leftover
-from lauterbur.acquisition.twin.cast import Cast, ExactAtoms, Parameters
+from lauterbur.acquisition.twin.boxes import HIGHEST, PLAIN, Order, box_factor, leftover
+from lauterbur.acquisition.twin.cast import Cast
+from lauterbur.acquisition.twin.columns import Columns
 from lauterbur.acquisition.twin.course import Course, Drift
-from lauterbur.acquisition.twin.groups import Group
-from lauterbur.acquisition.twin.nodes import LeafAtoms
+from lauterbur.acquisition.twin.ensemble import Ensemble
 from lauterbur.acquisition.twin.values import Voices
 
 Float = NDArray[np.float64]
-POINTS = 64  # in k-space, where the loudness of a state is judged
 LOW: tuple[Order, ...] = (PLAIN, (1, 0, 0), (0, 1, 0), (0, 0, 1))  # polynomials whose courses are asked
 COURSES = 1e5  # samples of all courses that decide on a readout's nodes
 MOMENTS = 256  # of a readout, among which the nodes are chosen
 SPINS = 2048  # that decide on the components
-
-
-@dataclass(frozen=True, eq=False)
-class Columns:
-    """A group's columns in bases of their readouts."""
-
-    group: Group
-    k: Float  # 1/m, (row, sample, 3)
-    bases: list[NDArray[np.complex128]]  # per column (entry, rank), orthonormal
-    singular: list[Float]
-
-    @property
-    def energy(self) -> float:
-        return float(sum((s**2).sum() for s in self.singular))
-
-    def truncate(self, allowed: float) -> Columns:
-        """Without the vectors that carry less than `allowed` of the norm together."""
-        every = np.sort(np.concatenate(self.singular) ** 2)
-        n_drop = int(np.searchsorted(np.cumsum(every), allowed**2))
-        limit = every[n_drop - 1] if n_drop else -1.0
-        ranks = [int(np.count_nonzero(s**2 > limit)) for s in self.singular]
-        return Columns(
-            self.group,
-            self.k,
-            [u[:, :n] for u, n in zip(self.bases, ranks, strict=True)],
-            [s[:n] for s, n in zip(self.singular, ranks, strict=True)],
-        )
-
-    @property
-    def column(self) -> NDArray[np.int64]:
-        """(feature,)"""
-        return np.repeat(np.arange(len(self.bases)), [u.shape[1] for u in self.bases])
-
-    def rows(self) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
-        """All bases side by side as Q R: (row, g) orthonormal, (g, feature)."""
-        full = np.zeros((len(self.group.readout), len(self.column)), complex)
-        at = 0
-        for q, basis in enumerate(self.bases):
-            full[self.group.row[self.group.column(q)], at : at + basis.shape[1]] = basis
-            at += basis.shape[1]
-        if full.shape[1] == 1:
-            return full, np.ones((1, 1), complex)
-        orthonormal, triangle = np.linalg.qr(full)
-        return orthonormal, triangle
-
-
-def columns_of(
-    group: Group,
-    k: Float,
-    exact: NDArray,
-    sampled: Parameters,
-    players: Cast,
-    who: NDArray,
-    places: tuple[int, ...],
-    rng: np.random.Generator,
-) -> Columns:
-    """exact: (record, spin) amplitudes of the sampled spins `who`, drawn by their weight; places: inside a box, per edge."""
-    spins = players.spins
-    middle = float(group.time[len(group.time) // 2])
-    since = group.tau + middle
-    size = np.exp(-middle / spins.t2[who][:, None] - np.abs(since)[None, :] / spins.t2_prime[who][:, None])
-    edges = players.place.edges
-    if edges is not None:
-        at = k[rng.integers(len(k), size=POINTS), rng.integers(k.shape[1], size=POINTS)] @ edges.T
-        inside = group.away[None] * np.ones((len(who), 1, 1))
-        if spins.off_resonance_gradient is not None:
-            inside = inside + spins.off_resonance_gradient[who][:, None, :] * since[None, :, None]
-        inside = inside @ edges.T
-        power = np.zeros(size.shape)
-        for turns in at:
-            power += np.prod([_share(turns[i] + inside[..., i], n > 1) for i, n in enumerate(places)], axis=0) ** 2
-        size *= np.sqrt(power / POINTS)
-    strength = size * np.sqrt(np.abs(players.weight[who]) / len(who))[:, None]
-    bases, singular = [], []
-    for q in range(group.n_columns):
-        loud = group.amplitude(q, exact, sampled["diffusion"]) * strength[:, q].astype(np.float32)[None, :]
-        u, s = _left(loud)
-        bases.append(u)
-        singular.append(s * math.sqrt(len(group.time)))
-    return Columns(group, k, bases, singular)
-
-
-def _share(turns: Float, is_uneven: bool) -> Float:
-    """How loud a box is that is dephased by so many turns along an edge; at most, where what is in it is uneven."""
-    if is_uneven:
-        return np.minimum(1, 1 / (math.pi * np.maximum(np.abs(turns), 1e-9)))
-    return np.sinc(turns)
-
-
-def _left(matrix: NDArray) -> tuple[NDArray[np.complex128], Float]:
-    """Left singular vectors and values; of a tall matrix through its Gram matrix, whose small values nobody needs."""
-    if len(matrix) > 2 * matrix.shape[1]:
-        values, vectors = np.linalg.eigh((matrix.conj().T @ matrix).astype(complex))
-        s = np.sqrt(np.maximum(values[::-1], 0))
-        kept = s > 3e-4 * s[0] if s[0] > 0 else np.arange(len(s)) < 1
-        right = vectors[:, ::-1][:, kept] / np.where(s[kept] > 0, s[kept], 1)
-        return np.asarray(matrix @ right.astype(matrix.dtype), complex), s[kept]
-    u, s, _ = np.linalg.svd(matrix.astype(complex), full_matrices=False)
-    return u, s
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,23 +67,21 @@ def components_of(
     columns: Columns,
     drift: Drift,
     table: NDArray[np.complex64],
-    atoms: LeafAtoms | ExactAtoms,
-    players: Cast,
-    chosen: NDArray,
-    inside: Inside,
-    along: Float,
+    ensemble: Ensemble,
     allowed: float,
     rng: np.random.Generator,
 ) -> Components | None:
     """allowed: norm of the signal that may be lost. None where nothing louder is left."""
-    group = columns.group
+    group, players, chosen = columns.group, ensemble.players, ensemble.chosen
     weight = np.abs(players.weight[chosen])
     n = min(SPINS, int(np.count_nonzero(weight)))
     which = np.sort(rng.choice(len(chosen), n, replace=False, p=weight / weight.sum()))
     who = chosen[which]
     loud = np.sqrt(weight[which] / n)
     nodes, course = _time_nodes(columns, drift, players, who, loud, allowed)
-    orders, hearing = _orders(columns, players, who, inside.counts, rng, 0.03 * allowed / math.sqrt(columns.energy))
+    orders, hearing = _orders(
+        columns, players, who, ensemble.inside.counts, rng, 0.03 * allowed / math.sqrt(columns.energy)
+    )
     n_features = len(columns.column)
     plain = Voices(
         group,
@@ -194,7 +92,7 @@ def components_of(
         np.zeros((len(orders), n_features, len(nodes), 0), np.complex64),
         np.zeros(len(orders), np.int64),
     )
-    parts = [part.copy() for _, part in plain.spoken(table, atoms, players, chosen, which, inside, along, weight=loud)]
+    parts = [part.copy() for _, part in plain.spoken(table, ensemble, which, weight=loud)]
     y = np.concatenate(parts, axis=1).reshape(len(orders), n, n_features, len(nodes)).astype(complex)
     rows, to_rows = columns.rows()
     lower, in_time = scipy.linalg.rq(course, mode="economic")

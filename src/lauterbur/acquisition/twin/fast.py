@@ -24,9 +24,11 @@ from lauterbur.acquisition.twin.basis import Components, components_of
 from lauterbur.acquisition.twin.boxes import inside_of
 from lauterbur.acquisition.twin.cast import Cast, ExactAtoms, cast
 from lauterbur.acquisition.twin.collective import together
+from lauterbur.acquisition.twin.columns import Columns
 from lauterbur.acquisition.twin.compile import timeline
 from lauterbur.acquisition.twin.course import Drift
 from lauterbur.acquisition.twin.encode import encoder
+from lauterbur.acquisition.twin.ensemble import Ensemble
 from lauterbur.acquisition.twin.nodes import TRAIN, choose_atoms
 from lauterbur.acquisition.twin.passes import Pass, plan_passes
 from lauterbur.acquisition.twin.rehearsal import Rehearsal
@@ -103,39 +105,16 @@ def play_fast(
 
 
 def _play_pass(part: Pass, players: Cast, axis, receive, accuracy, rng, out, report, witness, tell) -> None:
-    line = part.timeline
     chosen = np.arange(len(players.u))
     if part.reach is not None:
         chosen = np.flatnonzero(part.reach.holds(players.u, players.spins.off_resonance))
-    if not len(chosen) or not len(part.readouts) or not len(line.time):
-        return
     size = np.abs(players.weight[chosen])
-    if not size.sum() > 0:
+    if not len(part.readouts) or not len(part.timeline.time) or not size.sum() > 0:
         return
-    along = np.zeros(3) if axis is None else axis
-    places = inside_of(players.place.edges, axis, part.detail / TRAIN)
     receive = _ears(receive, chosen)
-    tell(0.0, "phase graph")
-    who, sampled = sample_of(players, chosen, size, places.shifts, along, accuracy.sample, rng)
-    script = script_of(part, players, chosen, rng.permutation(who), sampled, accuracy, witness, rng)
-    columns = columns_in(script, sampled, players, who, places.counts, accuracy.rank, rng)
-    report["states"] = max(report["states"], int(np.diff(script.graph.first).max()))
-    tell(0.05, "choosing atoms")
-    rehearsal = Rehearsal.of(part, script.graph, script.records)
-    atoms, inside = choose_atoms(part, rehearsal, players, chosen, axis, accuracy.nodes, rng)
-    n_atoms = len(atoms.parameters["t1"])
-    tables = tables_of(script, columns, atoms, lambda done: tell(0.1 + 0.3 * done, "phase graph for the atoms"))
-    notes: dict = {
-        "readouts": len(part.readouts),
-        "spins": len(chosen),
-        "atoms": n_atoms,
-        "exact": isinstance(atoms, ExactAtoms),
-        "states": int(np.diff(script.graph.first).max()),
-        "records": len(script.records.state),
-        "places": len(inside.shifts),
-        "groups": [],
-    }
-    report["atoms"] += n_atoms
+    columns, tables, ensemble, notes = _prepare(part, players, chosen, axis, accuracy, rng, witness, tell)
+    report["states"] = max(report["states"], notes["states"])
+    report["atoms"] += notes["atoms"]
     report["passes"].append(notes)
     place = players.place.subset(chosen)
     offset = players.spins.off_resonance[chosen]
@@ -149,12 +128,12 @@ def _play_pass(part: Pass, players: Cast, axis, receive, accuracy, rng, out, rep
             encode, drift = None, Drift.none(group.time)
         else:
             encode, drift = encoder(place, column.k, group.time, offset)
-        found = components_of(column, drift, table, atoms, players, chosen, inside, along, allowed, rng)
+        found = components_of(column, drift, table, ensemble, allowed, rng)
         if found is None:
             continue
 
         def values(which: NDArray, voices: Voices = found.voices, table=table) -> NDArray[np.complex64]:
-            return voices.values(table, atoms, players, chosen, which, inside, along)
+            return voices.values(table, ensemble, which)
 
         if witness is not None:
             local, here = witness.within(chosen)
@@ -162,10 +141,10 @@ def _play_pass(part: Pass, players: Cast, axis, receive, accuracy, rng, out, rep
         if not out.shape[1]:  # without a coil the witness alone listens
             continue
         expected = found.energy * together(found, column.k, place, size, values, rng)
-        if witness is not None and encode is None:  # told of the witnessed readouts only
-            ears = np.count_nonzero(np.isin(part.readouts, witness.readouts))
-            witness.left_out.append(float(expected.sum()) * len(part.readouts) / ears)
         if encode is None:
+            if witness is not None:  # told of the witnessed readouts only
+                ears = np.count_nonzero(np.isin(part.readouts, witness.readouts))
+                witness.left_out.append(float(expected.sum()) * len(part.readouts) / ears)
             continue
         heard_so_far += float(expected.sum())
         limit = accuracy.together * math.sqrt(max(heard_so_far, loud**2) / max(1, n_live))
@@ -199,6 +178,35 @@ def _play_pass(part: Pass, players: Cast, axis, receive, accuracy, rng, out, rep
         )
     if witness is not None:
         witness.heard.append(heard_so_far)
+
+
+def _prepare(
+    part: Pass, players: Cast, chosen: NDArray[np.intp], axis, accuracy: Accuracy, rng, witness, tell
+) -> tuple[list[Columns], list[NDArray[np.complex64]], Ensemble, dict]:
+    """The groups of readouts, the atoms' amplitudes in each of their bases, the spins, and notes of what was done."""
+    along = np.zeros(3) if axis is None else axis
+    places = inside_of(players.place.edges, axis, part.detail / TRAIN)
+    tell(0.0, "phase graph")
+    size = np.abs(players.weight[chosen])
+    who, sampled = sample_of(players, chosen, size, places.shifts, along, accuracy.sample, rng)
+    script = script_of(part, players, chosen, rng.permutation(who), sampled, accuracy, witness, rng)
+    columns = columns_in(script, sampled, players, who, places.counts, accuracy.rank, rng)
+    tell(0.05, "choosing atoms")
+    rehearsal = Rehearsal.of(part, script.graph, script.records)
+    ensemble = choose_atoms(part, rehearsal, players, chosen, axis, accuracy.nodes, rng)
+    atoms = ensemble.atoms
+    tables = tables_of(script, columns, atoms, lambda done: tell(0.1 + 0.3 * done, "phase graph for the atoms"))
+    notes: dict = {
+        "readouts": len(part.readouts),
+        "spins": len(chosen),
+        "atoms": len(atoms.parameters["t1"]),
+        "exact": isinstance(atoms, ExactAtoms),
+        "states": int(np.diff(script.graph.first).max()),
+        "records": len(script.records.state),
+        "places": len(ensemble.inside.shifts),
+        "groups": [],
+    }
+    return columns, tables, ensemble, notes
 
 
 def _encode(encode, found: Components, values, chosen, receive, accuracy: Accuracy, out, tell) -> int:

@@ -8,15 +8,14 @@ exactly.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lauterbur.acquisition.twin.atoms import CANDIDATES, AtomGrid, Dimension, Extent, Mesh, local
+from lauterbur.acquisition.twin.atoms import CANDIDATES, AtomGrid, Dimension, Extent, local
 from lauterbur.acquisition.twin.boxes import Inside, inside_of
 from lauterbur.acquisition.twin.cast import Cast, ExactAtoms, Parameters, exact_atoms, joined
+from lauterbur.acquisition.twin.ensemble import Ensemble, LeafAtoms
 from lauterbur.acquisition.twin.passes import Pass
 from lauterbur.acquisition.twin.rehearsal import NAMES, Rehearsal, unlike
 from lauterbur.errors import ResourceError
@@ -31,42 +30,6 @@ FIRST = 5  # of the candidates are tried before the others
 ALL = 64  # spins that tell how loud a spin is
 
 
-@dataclass(frozen=True, eq=False)
-class LeafAtoms:
-    """Product grids, one per leaf; spins are interpolated in their own.
-
-    A grid's u is where on the axis a spin on resonance would be excited alike: offset and place then hardly mix.
-    """
-
-    grids: tuple[AtomGrid, ...]
-    leaf: NDArray[np.int16]  # (spin,)
-    axis: NDArray[np.float64]
-    lean: float  # m/Hz
-
-    @property
-    def first(self) -> NDArray[np.intp]:
-        return np.concatenate(([0], np.cumsum([len(g) for g in self.grids])))
-
-    @property
-    def parameters(self) -> Parameters:
-        parts = []
-        for grid in self.grids:
-            p = grid.parameters
-            u = p["u"] - self.lean * p["offset"]
-            parts.append({**p, "position": u[:, None] * self.axis[None, :], "field": p["b1"][None, :].astype(complex)})
-        return joined(parts)
-
-    def values(self, table: NDArray[np.complex64], parts: list[Parameters], chosen: NDArray) -> NDArray:
-        """(place, n, column): rows of `table` (atom, column) at these spins, with their parameters at each place."""
-        offset = np.array([p["offset"] for p in parts])
-        u = np.array([p["u"] for p in parts]) + self.lean * offset
-        return self.mesh.interpolate(table, parts[0], offset, u, self.leaf[chosen])
-
-    @cached_property
-    def mesh(self) -> Mesh:
-        return Mesh.of(self.grids)
-
-
 def choose_atoms(
     part: Pass,
     rehearsal: Rehearsal,
@@ -75,14 +38,14 @@ def choose_atoms(
     axis: NDArray | None,
     allowed: float,
     rng: np.random.Generator,
-) -> tuple[LeafAtoms | ExactAtoms, Inside]:
-    """And the places inside a box that they are needed at. allowed: relative error of the interpolation, per parameter."""
+) -> Ensemble:
+    """allowed: relative error of the interpolation, per parameter."""
     along = np.zeros(3) if axis is None else axis
     needs_own = axis is None or not players.is_shared_field
     inside = inside_of(players.place.edges, axis, part.detail / (1 if needs_own else TRAIN))
     exact = _exact(players, chosen, inside, along, 2_000_000 if needs_own else 10 * FEW_ATOMS)
     if exact is not None and len(exact.parameters["t1"]) <= (MAX_ATOMS if needs_own else FEW_ATOMS):
-        return exact, inside
+        return Ensemble(players, chosen, exact, inside, along)
     if needs_own:
         raise ResourceError(
             f"the program selects along several axes or drives channels differently, so each of {len(chosen)} spins "
@@ -111,12 +74,12 @@ def choose_atoms(
         grids.append(AtomGrid.of(tuple(dimensions)))
     n_atoms = sum(len(g) for g in grids)
     if exact is not None and len(exact.parameters["t1"]) <= 1.2 * n_atoms:
-        return exact, inside
+        return Ensemble(players, chosen, exact, inside, along)
     if n_atoms > 4 * MAX_ATOMS:
         raise ResourceError(
             f"the program would need {n_atoms} atoms; at most {4 * MAX_ATOMS} fit: use engine='reference'"
         )
-    return LeafAtoms(tuple(grids), leaf, along, lean), inside
+    return Ensemble(players, chosen, LeafAtoms(tuple(grids), leaf, along, lean), inside, along)
 
 
 def _exact(players: Cast, chosen: NDArray, inside: Inside, along: NDArray, most: int) -> ExactAtoms | None:

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lauterbur.acquisition.twin.accuracy import Accuracy
-from lauterbur.acquisition.twin.basis import Columns, columns_of
 from lauterbur.acquisition.twin.cast import Cast, Parameters, joined, maps_of
+from lauterbur.acquisition.twin.columns import Columns, columns_of
 from lauterbur.acquisition.twin.compile import Timeline
 from lauterbur.acquisition.twin.graph import Graph, build
 from lauterbur.acquisition.twin.groups import group_rows

@@ -14,10 +14,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from lauterbur.acquisition.twin.boxes import Inside, spherical_bessel
-from lauterbur.acquisition.twin.cast import Cast, ExactAtoms
+from lauterbur.acquisition.twin.boxes import spherical_bessel
+from lauterbur.acquisition.twin.ensemble import Ensemble
 from lauterbur.acquisition.twin.groups import Group
-from lauterbur.acquisition.twin.nodes import LeafAtoms
 
 Float = NDArray[np.float64]
 CHUNK_BYTES = 12e6  # of a part of the spins: it stays in the cache
@@ -155,18 +154,14 @@ class Voices:
     def values(
         self,
         table: NDArray[np.complex64],
-        atoms: LeafAtoms | ExactAtoms,
-        players: Cast,
-        chosen: NDArray,
+        ensemble: Ensemble,
         which: NDArray,
-        inside: Inside,
-        along: Float,
     ) -> NDArray[np.complex64]:
         """(component, spin) of the spins chosen[which], order after order. table: (atom, feature)."""
         edge = np.concatenate(([0], np.cumsum(self.counts)))
         out = np.empty((int(edge[-1]), len(which)), np.complex64)
         n = len(self.column) * len(self.time)
-        for rows, spoken in self.spoken(table, atoms, players, chosen, which, inside, along):
+        for rows, spoken in self.spoken(table, ensemble, which):
             for o, count in enumerate(self.counts):
                 mix = self.mixing[o].reshape(n, -1)[:, :count]
                 np.matmul(mix.T, spoken[o].T, out=out[edge[o] : edge[o + 1], rows])
@@ -175,15 +170,12 @@ class Voices:
     def spoken(
         self,
         table: NDArray[np.complex64],
-        atoms: LeafAtoms | ExactAtoms,
-        players: Cast,
-        chosen: NDArray,
+        ensemble: Ensemble,
         which: NDArray,
-        inside: Inside,
-        along: Float,
         weight: NDArray | None = None,
     ) -> Iterator[tuple[slice, NDArray[np.complex64]]]:
         """Some of the spins after one another: (order, spin, feature and node) before mixing, to be used at once."""
+        players, inside = ensemble.players, ensemble.inside
         spins, edges = players.spins, players.place.edges
         slope = spins.off_resonance_gradient
         highest = [int(n) for n in self.orders.max(axis=0)]
@@ -193,9 +185,8 @@ class Voices:
         room = np.empty(len(self.orders) * min(step, len(which)) * len(self.column) * len(self.time), np.complex64)
         for lo in range(0, len(which), step):
             rows = slice(lo, lo + step)
-            who = chosen[which[rows]]
-            parts = [players.parameters(who, shift, along) for shift in inside.shifts]
-            amplitude = atoms.values(table, parts, which[rows])
+            who = ensemble.chosen[which[rows]]
+            amplitude = ensemble.amplitudes(table, which[rows])
             shape = len(self.orders), len(who), len(self.column) * len(self.time)
             spoken = room[: math.prod(shape)].reshape(shape)
             _speak(
