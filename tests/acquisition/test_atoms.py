@@ -10,9 +10,7 @@ from lauterbur.acquisition.twin.atoms import LOCAL, NAMES, AtomGrid, Dimension, 
 
 def grid_of(rng: np.random.Generator, counts: tuple[int, ...], u: Dimension) -> AtomGrid:
     spans = {"t1": (0.2, 4.0), "t2": (0.02, 1.0), "b1": (0.6, 1.3), "offset": (-200, 200), "diffusion": (0, 3e-9)}
-    some = [
-        Dimension(name, np.sort(rng.uniform(*spans[name], n)), 0.3) for name, n in zip(spans, counts, strict=True)
-    ]
+    some = [Dimension(name, np.sort(rng.uniform(*spans[name], n)), 0.3) for name, n in zip(spans, counts, strict=True)]
     return AtomGrid.of((*some, u))
 
 
