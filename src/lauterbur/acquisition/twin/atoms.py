@@ -181,10 +181,9 @@ class Mesh:
         parts = np.ascontiguousarray(table).view(np.float32)  # real and imaginary ones side by side
         made_of = np.stack([spins[name] for name in MADE_OF])
         most = int(self.sizes[:, WHERE_MADE].prod(axis=1).max())
-        steps = self.steps[self.steps > 0]
-        wide = (
-            LOCAL + 1 + math.ceil(np.ptp(u, axis=0).max() / steps.min()) if len(steps) else int(self.sizes[:, -1].max())
-        )
+        finest = self.steps.min(where=self.steps > 0, initial=np.inf)
+        near = LOCAL + 1 + math.ceil(np.ptp(u, axis=0).max() / finest)
+        wide = max(near, int(self.sizes[self.steps == 0, -1].max(initial=1)))  # nodes along u that a box needs
         _interpolate(
             grid, made_of, np.ascontiguousarray(offset), np.ascontiguousarray(u), self.scale, self.sizes, self.strides,
             self.nodes, self.denominators, self.steps, self.first, parts, most, wide, out.view(np.float32),
