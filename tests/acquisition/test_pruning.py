@@ -88,7 +88,7 @@ def test_pruning_loses_less_than_it_may() -> None:
 @pytest.mark.parametrize("allowed", [1e-3, 1e-2, 0.1])
 def test_all_that_is_not_listened_to_is_together_less_than_allowed(allowed):
     rng = np.random.default_rng(0)
-    n_readouts, n = 50, 20
+    n_readouts, n = 50, 40
     readout = np.repeat(np.arange(n_readouts), n)
     estimate = 10 ** rng.uniform(-4, 0, len(readout))
     number = np.arange(len(readout))
@@ -101,3 +101,12 @@ def test_all_that_is_not_listened_to_is_together_less_than_allowed(allowed):
     assert np.linalg.norm(left) <= most < np.linalg.norm(np.append(left, estimate[listened].min()))
     silent = heard.state[heard.is_silent]  # kept for a spin heard alone, which is louder there
     assert len(silent) and (readout[silent] < 3).all() and estimate[silent].max() <= left.max()
+
+
+def test_a_quiet_readout_is_listened_to_beside_many_loud_ones():
+    n = 20_000
+    estimate = np.ones(n)
+    estimate[0] = 0.3
+    number = np.arange(n)
+    found = Found(number, number, number, number * 0, estimate, estimate, np.zeros(n, bool))
+    assert len(found.above(1e-2, np.zeros(0, int)).readout) == n

@@ -45,11 +45,12 @@ class Found:
         return float(np.sqrt(np.mean(heard**2))) if len(heard) else 1.0
 
     def floor(self, loudness: Float, allowed: float) -> float:
-        """Of these loudnesses of pairs, what is not louder brings all together less than `allowed` of the typical."""
+        """Of these loudnesses of pairs, what is not louder brings all together less than `allowed` of the typical, and
+        none does alone: a quiet readout is not given up for the sake of many loud ones."""
         weakest = np.sort(loudness)
         n_readouts = len(np.unique(self.readout))
         n = int(np.searchsorted(np.cumsum(weakest**2), n_readouts * (allowed * self.typical) ** 2, side="right"))
-        return float(weakest[n - 1]) if n else -1.0
+        return min(float(weakest[n - 1]), allowed * self.typical) if n else -1.0
 
     def above(self, allowed: float, witnessed: NDArray[np.intp]) -> Found:
         """Those that matter to all spins together; in witnessed readouts, those that matter to any spin alone.
