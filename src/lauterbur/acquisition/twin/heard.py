@@ -185,19 +185,23 @@ class Spectrum:
         order = np.argsort(which, kind="stable")
         edges = np.searchsorted(which[order], np.arange(len(vectors) + 1))
 
-        def loudness(rows: NDArray, offset: Float) -> float:
+        def loudness(rows: NDArray, offset: Float) -> tuple[float, float]:
+            """Over all, and of a typical readout."""
             total = []
             for kind in np.unique(line.window[rows]):
                 some = rows[line.window[rows] == kind]
                 window = line.windows[kind]
                 base = line.base[some] - line.k[line.pulse[some]] + offset
                 points = base[:, None, :] + window[rng.integers(len(window), size=(len(some), 24))]
-                total.append(self.energy(points).ravel())
-            return float(np.concatenate(total).mean())
+                total.append(self.energy(points).mean(axis=1))
+            each = np.concatenate(total)
+            return float(each.mean()), float(np.median(each))
 
-        # what a heard readout brings: the loudest k-vector sets the scale
-        found = np.array([loudness(readout[rng.choice(order[lo:hi], 48)], k[order[lo]]) for lo, hi in pairwise(edges)])
-        return np.sqrt(found / found.max())[which] if found.max() > 0 else envelope
+        # what a heard readout brings: the loudest k-vector sets the scale, but not by the few samples next to k = 0
+        found, typical = np.transpose(
+            [loudness(readout[rng.choice(order[lo:hi], 48)], k[order[lo]]) for lo, hi in pairwise(edges)]
+        )
+        return np.sqrt(np.minimum(found / typical.max(), 1.0))[which] if typical.max() > 0 else envelope
 
 
 def reachable(part: Pass, graph: Graph, place: Place, spectrum: Spectrum | None, floor: float) -> Found:
