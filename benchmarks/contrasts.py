@@ -2,7 +2,7 @@
 
     python benchmarks/contrasts.py                      # every protocol, slices fewer and 3D ones coarser than in the library
     python benchmarks/contrasts.py --only brain/flair
-    python benchmarks/contrasts.py --whole              # as in the library: an hour
+    python benchmarks/contrasts.py --whole              # as in the library, which takes long
 
 Means of the magnitude over voxels that hold little but one tissue, as parts of white matter's. The noise is
 what the image changes by when the measured noise is added to the samples once more; of the spoiled GRE, SNR of
@@ -27,7 +27,7 @@ from lauterbur.rawdata import RawData
 from lauterbur.subject.anatomy import tissue_fraction
 
 TISSUES = {"WM": "white matter", "GM": "grey matter", "CSF": "cerebrospinal fluid", "fat": "fat"}
-# tissues from bright to dark; None: nothing is expected of this contrast
+# tissues from bright to dark
 ORDER = {
     "brain/t1-mprage": ("WM", "GM", "CSF"),
     "brain/t1-gre": ("WM", "GM", "CSF"),
@@ -54,9 +54,8 @@ def means(image: lb.Image, subject: lb.Subject) -> dict[str, float]:
     at = np.indices(pixels.shape).reshape(3, -1)[::-1]
     patient = image.affine[:3, :3] @ at + image.affine[:3, 3:]
     inside = np.linalg.inv(subject.affine) @ np.vstack((patient, np.ones(patient.shape[1])))
-    size = np.linalg.norm(np.linalg.inv(subject.affine[:3, :3]) @ image.affine[:3, :3], axis=1)[
-        ::-1
-    ]  # subject's voxels
+    edges = np.linalg.inv(subject.affine[:3, :3]) @ image.affine[:3, :3]  # of an image voxel, in the subject's voxels
+    size = np.linalg.norm(edges, axis=1)[::-1]
     found = {}
     for short, name in TISSUES.items():
         share = ndimage.uniform_filter(tissue_fraction(subject, name), [max(1, round(n)) for n in size])

@@ -102,9 +102,7 @@ def alike(code: NDArray) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     be all that differs in floating-point numbers, are folded down before.
     """
     bits = code.view(np.uint64)
-    mix = np.random.default_rng(0x5EED).integers(1, 2**63, size=bits.shape[1], dtype=np.uint64) * np.uint64(
-        2
-    ) + np.uint64(1)
+    mix = np.random.default_rng(0x5EED).integers(2**63, size=bits.shape[1], dtype=np.uint64) | np.uint64(1)
     mixed = (bits ^ (bits >> np.uint64(32))) * mix
     mixed ^= mixed >> np.uint64(29)
     _, first, which = np.unique(mixed.sum(axis=1, dtype=np.uint64), return_index=True, return_inverse=True)
