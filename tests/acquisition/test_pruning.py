@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import pytest
 from sequences import balanced, spoiled
 
 from lauterbur.acquisition.twin.cast import Parameters, cast, maps_of
 from lauterbur.acquisition.twin.compile import Timeline, timeline
 from lauterbur.acquisition.twin.graph import Graph, build
-from lauterbur.acquisition.twin.heard import Found
 from lauterbur.acquisition.twin.lanes import play
 from lauterbur.acquisition.twin.pruning import _sensitivity, prune
 from lauterbur.acquisition.twin.spins import Spins
@@ -83,30 +81,3 @@ def test_pruning_loses_less_than_it_may() -> None:
         left = everything(line, pruned, maps, p)[pruned.first[:-1], 0]
         assert np.linalg.norm(left - whole[origin, 0]) < 2e-3 * norm
         assert (number[origin] >= 0).all()
-
-
-@pytest.mark.parametrize("allowed", [1e-3, 1e-2, 0.1])
-def test_all_that_is_not_listened_to_is_together_less_than_allowed(allowed):
-    rng = np.random.default_rng(0)
-    n_readouts, n = 50, 40
-    readout = np.repeat(np.arange(n_readouts), n)
-    estimate = 10 ** rng.uniform(-4, 0, len(readout))
-    number = np.arange(len(readout))
-    found = Found(readout, number, number, number * 0, estimate, 2 * estimate, np.zeros(len(readout), bool))
-    heard = found.above(allowed, np.arange(3))
-    told_all = estimate.reshape(n_readouts, n).max(axis=1)
-    listened = heard.state[~heard.is_silent]
-    left = np.delete(estimate, listened)
-    most = allowed * np.linalg.norm(told_all)
-    assert np.linalg.norm(left) <= most < np.linalg.norm(np.append(left, estimate[listened].min()))
-    silent = heard.state[heard.is_silent]  # kept for a spin heard alone, which is louder there
-    assert len(silent) and (readout[silent] < 3).all() and estimate[silent].max() <= left.max()
-
-
-def test_a_quiet_readout_is_listened_to_beside_many_loud_ones():
-    n = 20_000
-    estimate = np.ones(n)
-    estimate[0] = 0.3
-    number = np.arange(n)
-    found = Found(number, number, number, number * 0, estimate, estimate, np.zeros(n, bool))
-    assert len(found.above(1e-2, np.zeros(0, int)).readout) == n

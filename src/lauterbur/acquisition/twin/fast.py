@@ -189,7 +189,7 @@ def _prepare(
     tell(0.0, "phase graph")
     size = np.abs(players.weight[chosen])
     who, sampled = sample_of(players, chosen, size, places.shifts, along, accuracy.sample, rng)
-    script = script_of(part, players, chosen, rng.permutation(who), sampled, accuracy, witness, rng)
+    script = script_of(part, players, chosen, rng.permutation(who), sampled, places.counts, accuracy, witness, rng)
     columns = columns_in(script, sampled, players, who, places.counts, accuracy.rank, rng)
     tell(0.05, "choosing atoms")
     rehearsal = Rehearsal.of(part, script.graph, script.records)

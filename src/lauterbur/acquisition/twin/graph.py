@@ -80,8 +80,12 @@ def _walk(dk, dt, diffusion, shape, phase, maps, r1, r2, d, tolerance, budget):
     total = 0
     dropped = 0.0
     pi4 = 4 * math.pi * math.pi
+    is_diffusing = d.max() > 0
+    decay, relaxed = np.empty(n_atoms), np.empty((2, n_atoms))
 
     for i in range(n_pulses):
+        for a in range(n_atoms):
+            relaxed[0, a], relaxed[1, a] = math.exp(-dt[i] * r2[a]), math.exp(-dt[i] * r1[a])
         n_used = 0
         n_new = 1
         k2[0, :] = 0.0
@@ -124,9 +128,11 @@ def _walk(dk, dt, diffusion, shape, phase, maps, r1, r2, d, tolerance, budget):
                     )
                 largest = 0.0
                 for a in range(n_atoms):
-                    decay = math.exp(-dt[i] * (r1[a] if slot == 2 else r2[a]) - b * d[a])
+                    decay[a] = relaxed[slot // 2, a]
+                    if is_diffusing:
+                        decay[a] *= math.exp(-b * d[a])
                     value = amp[s, slot, a]
-                    largest = max(largest, (value.real * value.real + value.imag * value.imag) * decay * decay)
+                    largest = max(largest, (value.real * value.real + value.imag * value.imag) * decay[a] * decay[a])
                 largest = math.sqrt(largest)
                 if largest < tolerance:
                     dropped = max(dropped, largest)
@@ -181,8 +187,7 @@ def _walk(dk, dt, diffusion, shape, phase, maps, r1, r2, d, tolerance, budget):
                 source[total + target, into] = 2 * s + (1 if flip else 0)
                 b_value[total + target, into] = b
                 for a in range(n_atoms):
-                    decay = math.exp(-dt[i] * (r1[a] if slot == 2 else r2[a]) - b * d[a])
-                    value = amp[s, slot, a] * decay
+                    value = amp[s, slot, a] * decay[a]
                     amp2[target, into, a] = value.conjugate() if flip else value
                 if target == 0 and slot < 2:  # k = 0: F and F* are one another's conjugate
                     source[total, 1 - into] = 2 * s + (0 if flip else 1)
@@ -190,7 +195,7 @@ def _walk(dk, dt, diffusion, shape, phase, maps, r1, r2, d, tolerance, budget):
                     for a in range(n_atoms):
                         amp2[0, 1 - into, a] = amp2[0, into, a].conjugate()
         for a in range(n_atoms):
-            amp2[0, 2, a] += 1 - math.exp(-dt[i] * r1[a])
+            amp2[0, 2, a] += 1 - relaxed[1, a]
         cs, sn = math.cos(phase[i]), math.sin(phase[i])
         for s in range(n_new):
             for a in range(n_atoms):
@@ -199,8 +204,9 @@ def _walk(dk, dt, diffusion, shape, phase, maps, r1, r2, d, tolerance, budget):
             for slot in range(3):
                 largest = 0.0
                 for a in range(n_atoms):
-                    largest = max(largest, abs(amp2[s, slot, a]))
-                amplitude[total + s, slot] = largest
+                    value = amp2[s, slot, a]
+                    largest = max(largest, value.real * value.real + value.imag * value.imag)
+                amplitude[total + s, slot] = math.sqrt(largest)
             all_k[total + s] = k2[s]
             all_tau[total + s] = tau2[s]
         for j in range(n_used):

@@ -5,23 +5,22 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import pairwise
 
+import numba
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
-from scipy.ndimage import maximum_filter
+from scipy.ndimage import maximum_filter, uniform_filter
 
-from lauterbur.acquisition.twin.boxes import box_factor
 from lauterbur.acquisition.twin.compile import Timeline
-from lauterbur.acquisition.twin.graph import K_GRID, Graph
+from lauterbur.acquisition.twin.graph import Graph
 from lauterbur.acquisition.twin.passes import Pass
 from lauterbur.acquisition.twin.place import Place
 from lauterbur.acquisition.twin.spins import Spins
-from lauterbur.acquisition.twin.transform import alike
 
 Float = NDArray[np.float64]
-MANY = 512  # k-vectors; beyond that each is judged by its distance from k = 0 alone
+LISTENED = 32  # samples of a readout, at most
+BLUR = 5  # bins of a spectrum, that they miss no peak
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,9 +153,11 @@ class Spectrum:
 
     power: NDArray[np.float32]  # (z, y, x) cycles per voxel, FFT order
     place: Place
+    is_uneven: NDArray[np.bool_]  # (edge,) along which what a box holds varies, so that its sinc has no zeros
 
     @staticmethod
-    def of(place: Place, strength: Float) -> Spectrum | None:
+    def of(place: Place, strength: Float, places: tuple[int, ...]) -> Spectrum | None:
+        """strength (n,) of the spins; places: inside a box, per edge."""
         lattice = place.lattice
         if lattice is None or place.edges is None:
             return None
@@ -165,50 +166,64 @@ class Spectrum:
         fine = [n if n >= 64 else max(16, 4 * n) for n in lattice.shape]
         power = np.abs(scipy.fft.fftn(image.reshape(lattice.shape), fine, workers=2)) ** 2
         width = [1 if n >= 64 else 5 for n in lattice.shape]
-        return Spectrum(maximum_filter(power, width, mode="wrap") if max(width) > 1 else power, place)
+        if max(width) > 1:
+            power = maximum_filter(power, width, mode="wrap")
+        power = uniform_filter(power, [BLUR if n == 1 else 1 for n in width], mode="wrap")
+        return Spectrum(power, place, np.array(places) > 1)
 
-    def energy(self, k: Float) -> Float:
-        """(...,) of k (..., 3)."""
-        assert self.place.lattice is not None
-        kappa = k @ self.place.lattice.affine[:3, :3]
-        shape = self.power.shape
-        at = [np.round(kappa[..., axis] * shape[2 - axis]).astype(np.int64) % shape[2 - axis] for axis in range(3)]
-        return self.power[at[2], at[1], at[0]] * box_factor(k, self.place.edges) ** 2
-
-    def share(self, part: Pass, readout: NDArray, k: Float, envelope: Float) -> Float:
-        """(pair,) r.m.s. signal of a state at k against one at k = 0, over a few of its readouts and samples."""
-        vectors, which = alike(np.round(k / K_GRID).astype(np.int64))
-        if len(vectors) > MANY:
-            return envelope
-        rng = np.random.default_rng(0)
-        line = part.timeline
-        order = np.argsort(which, kind="stable")
-        edges = np.searchsorted(which[order], np.arange(len(vectors) + 1))
-
-        def loudness(rows: NDArray, offset: Float) -> tuple[float, float]:
-            """Over all, and of a typical readout."""
-            total = []
-            for kind in np.unique(line.window[rows]):
-                some = rows[line.window[rows] == kind]
-                window = line.windows[kind]
-                base = line.base[some] - line.k[line.pulse[some]] + offset
-                points = base[:, None, :] + window[rng.integers(len(window), size=(len(some), 24))]
-                total.append(self.energy(points).mean(axis=1))
-            each = np.concatenate(total)
-            return float(each.mean()), float(np.median(each))
-
-        # what a heard readout brings: the loudest k-vector sets the scale, but not by the few samples next to k = 0
-        found, typical = np.transpose(
-            [loudness(readout[rng.choice(order[lo:hi], 48)], k[order[lo]]) for lo, hi in pairwise(edges)]
+    def energy(self, line: Timeline, readout: NDArray[np.intp], k: Float) -> Float:
+        """(pair,) mean over a readout's samples of what a state at k (pair, 3) shows of all spins."""
+        assert self.place.lattice is not None and self.place.edges is not None
+        cells, edges = self.place.lattice.affine[:3, :3], self.place.edges
+        windows = []
+        for window in line.windows:
+            n = min(len(window), LISTENED)
+            windows.append(window[(np.arange(n) + 0.5).astype(np.int64) * len(window) // n])
+        base = line.base[readout] - line.k[line.pulse[readout]] + k
+        return _energy(
+            self.power,
+            base @ cells,
+            base @ edges.T,
+            line.window[readout],
+            np.concatenate(([0], np.cumsum([len(w) for w in windows]))),
+            np.concatenate([w @ cells for w in windows]),
+            np.concatenate([w @ edges.T for w in windows]),
+            self.is_uneven,
         )
-        return np.sqrt(np.minimum(found / typical.max(), 1.0))[which] if typical.max() > 0 else envelope
+
+
+@numba.njit(parallel=True, cache=True)
+def _energy(power, base, base_turns, kind, first, window, window_turns, is_uneven):
+    """(pair,) mean of the periodic power at base + window, each (., 3) in cycles per lattice cell, times the boxes' sinc^2;
+    where they are uneven, its envelope."""
+    out = np.empty(len(base))
+    n_z, n_y, n_x = power.shape
+    for pair in numba.prange(len(base)):
+        total = 0.0
+        lo, hi = first[kind[pair]], first[kind[pair] + 1]
+        for i in range(lo, hi):
+            factor = 1.0
+            for axis in range(3):
+                a = math.pi * abs(base_turns[pair, axis] + window_turns[i, axis])
+                if is_uneven[axis]:
+                    s = 1 / max(a, 1.0)
+                    factor *= s * s
+                elif a > 1e-3:
+                    s = math.sin(a) / a
+                    factor *= s * s
+            x = round((base[pair, 0] + window[i, 0]) * n_x) % n_x
+            y = round((base[pair, 1] + window[i, 1]) * n_y) % n_y
+            z = round((base[pair, 2] + window[i, 2]) * n_z) % n_z
+            total += power[int(z), int(y), int(x)] * factor
+        out[pair] = total / (hi - lo)
+    return out
 
 
 def reachable(part: Pass, graph: Graph, place: Place, spectrum: Spectrum | None, floor: float) -> Found:
     """Every state loud enough in every readout. Boxes silence states far from k = 0; points never do.
 
-    How much is left of a state at k is what the spins' own spectrum, times the boxes' sinc, has around k; where that
-    is not known, the sinc's envelope at the nearest sample.
+    How much all spins together show of a state at k is what their own spectrum, times the boxes' sinc, has around k;
+    where that is not known, and for a spin alone, the sinc's envelope at the nearest sample.
     """
     edges = place.edges
     line = part.timeline
@@ -225,32 +240,41 @@ def reachable(part: Pass, graph: Graph, place: Place, spectrum: Spectrum | None,
         base = (line.base[readouts] - line.k[pulse]) @ edges.T
         low, high = base + low[line.window[readouts]], base + high[line.window[readouts]]
     for slot, sign in ((0, 1.0), (1, -1.0)):
-        estimate = graph.amplitude[state, slot].astype(float)
-        alone = estimate
+        amplitude = graph.amplitude[state, slot].astype(float)
+        if slot == 1:
+            amplitude = np.where(within == 0, 0, amplitude)  # its own mirror image
+        left = np.ones(len(state))
         if edges is not None:
             away = sign * (graph.k[state] @ edges.T)
             distance = np.maximum(np.maximum(low[owner] + away, -(high[owner] + away)), 0)
             with np.errstate(divide="ignore"):
                 left = np.prod(np.minimum(1, 1 / (math.pi * distance)), axis=1)
-            alone = estimate * left
-            if spectrum is not None:
-                left = np.minimum(left, spectrum.share(part, readouts[owner], sign * graph.k[state], left))
-            estimate *= left
-        if slot == 1:
-            estimate, alone = (
-                np.where(within == 0, 0, estimate),
-                np.where(within == 0, 0, alone),
-            )  # its own mirror image
-        keep = alone > floor
+        some = np.flatnonzero(amplitude * left > floor)
+        energy = np.ones(len(some))
+        if spectrum is not None:
+            energy = spectrum.energy(line, readouts[owner[some]], sign * graph.k[state[some]])
         out.append(
             (
-                readouts[owner[keep]],
-                pulse[owner[keep]],
-                state[keep],
-                np.full(keep.sum(), slot),
-                estimate[keep],
-                alone[keep],
-                np.zeros(keep.sum(), bool),
+                readouts[owner[some]],
+                pulse[owner[some]],
+                state[some],
+                np.full(len(some), slot),
+                amplitude[some],
+                left[some],
+                energy,
             )
         )
-    return Found(*(np.concatenate(parts) for parts in zip(*out, strict=True)))
+    readout, heard_after, heard_state, slots, amplitude, left, energy = (
+        np.concatenate(parts) for parts in zip(*out, strict=True)
+    )
+    share = left
+    if spectrum is not None:  # beside what the same readout hears best, that all of k-space is equally right
+        best, loudest = np.zeros((2, len(line.start)))
+        loudness = energy * amplitude**2
+        np.maximum.at(loudest, readout, loudness)
+        is_best = loudness == loudest[readout]
+        best[readout[is_best]] = energy[is_best]
+        share = np.sqrt(np.minimum(energy / np.maximum(best[readout], 1e-300), 1.0))
+    return Found(
+        readout, heard_after, heard_state, slots, amplitude * share, amplitude * left, np.zeros(len(readout), bool)
+    )

@@ -164,8 +164,8 @@ def _play(
         )
 
 
-def play(graph: Graph, timeline, maps, t1, t2, diffusion, record_state, record_slot, record_first):
-    """Amplitudes just after the pulses: complex64 (record, atom).
+def play(graph: Graph, timeline, maps, t1, t2, diffusion, record_state, record_slot, record_first, room=None):
+    """Amplitudes just after the pulses: complex64 (record, atom), in `room` (flat) where given.
 
     record_first: (pulse + 1,) rows of record_state (state within the pulse) and record_slot; slot 0 gives F(k, tau),
     slot 1 gives F(-k, -tau).
@@ -181,7 +181,8 @@ def play(graph: Graph, timeline, maps, t1, t2, diffusion, record_state, record_s
         values, index = np.unique(np.round(graph.b_value, -4), return_inverse=True)  # to 0.01 s/mm2
         b_factor = np.exp(-values[:, None] * diffusion[None, :]).astype(np.float32)
         b_index = index.reshape(graph.source.shape).astype(np.int32)
-    out = np.empty((len(record_state), n_atoms), np.complex64)
+    shape = len(record_state), n_atoms
+    out = np.empty(shape, np.complex64) if room is None else room[: math.prod(shape)].reshape(shape)
     most = int(np.max(np.diff(graph.first))) if len(graph.first) > 1 else 1
     _play(
         graph.first,

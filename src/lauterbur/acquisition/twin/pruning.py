@@ -57,9 +57,11 @@ def _sensitivity(first, source, shape, phase, dt, b_value, maps, r1, r2, diffusi
             e1, e2 = math.exp(-dt[i] * r1[actor]), math.exp(-dt[i] * r2[actor])
             for s in range(lo, hi):
                 total_p, total_m, total_z = 0.0, 0.0, 0.0
-                fade_p = e2 * math.exp(-b_value[s, 0] * diffusion[actor])
-                fade_m = e2 * math.exp(-b_value[s, 1] * diffusion[actor])
-                fade_z = e1 * math.exp(-b_value[s, 2] * diffusion[actor])
+                fade_p, fade_m, fade_z = e2, e2, e1
+                if diffusion[actor] > 0:
+                    fade_p *= math.exp(-b_value[s, 0] * diffusion[actor])
+                    fade_m *= math.exp(-b_value[s, 1] * diffusion[actor])
+                    fade_z *= math.exp(-b_value[s, 2] * diffusion[actor])
                 for j in range(n_probes):
                     p = here[s - lo, 0, j] + wanted[j, s, 0]
                     m = here[s - lo, 1, j] + wanted[j, s, 1].conjugate()
@@ -109,10 +111,7 @@ def prune(
         np.asarray(actors["diffusion"][some], float),
         wanted,
     ).max(axis=0)
-    with np.errstate(invalid="ignore"):
-        brings = (gradient * graph.amplitude).astype(float) ** 2
-    brings[np.isnan(brings)] = np.inf  # what cannot be judged is kept
-    brings[graph.amplitude == 0] = 0.0
+    brings = (gradient * graph.amplitude).astype(float) ** 2
     weakest = np.sort(brings, axis=None)
     n_drop = int(np.searchsorted(np.cumsum(weakest), allowed**2, side="right"))
     keep_slot = brings > (weakest[n_drop - 1] if n_drop else -1.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,14 +16,14 @@ from lauterbur.acquisition.twin.compile import Timeline
 from lauterbur.acquisition.twin.graph import Graph, build
 from lauterbur.acquisition.twin.groups import group_rows
 from lauterbur.acquisition.twin.heard import Records, Spectrum, reachable
-from lauterbur.acquisition.twin.lanes import play
+from lauterbur.acquisition.twin.lanes import LANES, play
 from lauterbur.acquisition.twin.passes import Pass
 from lauterbur.acquisition.twin.pruning import prune
 from lauterbur.acquisition.twin.selection import selected_axis
 from lauterbur.acquisition.twin.witness import Witness
 from lauterbur.errors import ResourceError
 
-RECORD_BYTES = 400e6  # amplitudes held at once
+RECORD_BYTES = 600e6  # amplitudes held at once
 PROBES = 4  # spins by whose ears states are judged
 
 
@@ -34,11 +35,11 @@ class Script:
     graph: Graph
     records: Records
 
-    def play(self, p: Parameters) -> NDArray[np.complex64]:
-        """(record, actor)"""
+    def play(self, p: Parameters, room: NDArray[np.complex64] | None = None) -> NDArray[np.complex64]:
+        """(record, actor); in `room` (record * actor, at least) where given."""
         maps = maps_of(self.line, p)
         r = self.records
-        return play(self.graph, self.line, maps, p["t1"], p["t2"], p["diffusion"], r.state, r.slot, r.first)
+        return play(self.graph, self.line, maps, p["t1"], p["t2"], p["diffusion"], r.state, r.slot, r.first, room)
 
 
 def script_of(
@@ -47,11 +48,12 @@ def script_of(
     chosen: NDArray,
     who: NDArray,
     sampled: Parameters,
+    places: tuple[int, ...],
     accuracy: Accuracy,
     witness: Witness | None,
     rng: np.random.Generator,
 ) -> Script:
-    """who: the sampled spins."""
+    """who: the sampled spins; places: inside a box, per edge."""
     line = part.timeline
     n = len(sampled["t1"])
     picks = {
@@ -84,7 +86,7 @@ def script_of(
     for rate in (1 / s.t1[chosen], 1 / s.t2[chosen]):  # tissue borders and texture have their own spectrum
         contrast = contrast * np.exp(-rate / max(float(np.median(rate)), 1e-9))
     place = players.place.subset(chosen)
-    found = reachable(part, graph, place, Spectrum.of(place, contrast), floor)
+    found = reachable(part, graph, place, Spectrum.of(place, contrast, places), floor)
     found = found.above(accuracy.heard, np.zeros(0, np.intp) if witness is None else witness.readouts)
     heard = math.sqrt(len(np.unique(found.readout))) * found.typical
     graph, renumber = prune(
@@ -135,11 +137,15 @@ def tables_of(script: Script, columns: list[Columns], atoms, tell) -> list[NDArr
     everyone = atoms.parameters
     n_atoms = len(everyone["t1"])
     tables = [np.zeros((n_atoms, len(c.column)), np.complex64) for c in columns]
-    step = max(64, int(RECORD_BYTES / (8 * max(len(script.records.state), 1))) // 64 * 64)
+    blocks = int(RECORD_BYTES / (8 * LANES * max(len(script.records.state), 1)))
+    workers = numba.get_num_threads()
+    step = LANES * (blocks // workers * workers or max(blocks, 1))  # every thread has something to play
+    room = np.empty(len(script.records.state) * min(step, n_atoms), np.complex64)  # once: fresh memory is slow
     for lo in range(0, n_atoms, step):
         tell(lo / n_atoms)
         some = slice(lo, lo + step)
-        amplitude = script.play({name: (v[:, some] if name == "field" else v[some]) for name, v in everyone.items()})
+        actors = {name: (v[:, some] if name == "field" else v[some]) for name, v in everyone.items()}
+        amplitude = script.play(actors, room)
         for column, table in zip(columns, tables, strict=True):
             table[some] = column.group.project(amplitude, everyone["diffusion"][some], column.bases)
     return tables
