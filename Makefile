@@ -27,4 +27,6 @@ clean:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Lauterbur needs Python 3.11 or newer")'
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@echo "compiling kernels, once: about a minute"
+	.venv/bin/python -c 'import lauterbur as lb; lb.compile_kernels()'
 	touch $@

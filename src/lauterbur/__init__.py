@@ -29,6 +29,7 @@ _PUBLIC = {
     "read_raw": "lauterbur.formats.mrd",
     "write_raw": "lauterbur.formats.mrd",
     "scan": "lauterbur.journey",
+    "compile_kernels": "lauterbur.kernels",
     "simulate": "lauterbur.acquisition.twin.simulation",
     "reconstruct": "lauterbur.recon.reconstruction",
     "solve_fields": "lauterbur.fields.solution",
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from lauterbur.formats.pulseq import read_program, write_program
     from lauterbur.image import Image
     from lauterbur.journey import scan
+    from lauterbur.kernels import compile_kernels
     from lauterbur.program import Program
     from lauterbur.protocol.library import load_protocol
     from lauterbur.rawdata import RawData
