@@ -7,7 +7,7 @@ import lauterbur
 
 ORDER = (
     "units errors findings protocol program rawdata image formats scanner subject fields safety shim sequence "
-    "acquisition recon live study journey console cli"
+    "acquisition recon live study journey kernels console cli"
 ).split()
 SEES_ONLY = {  # what works on the twin then works on the machine
     room: {"units", "errors", "findings", "protocol", "program", "rawdata", "image", room} for room in ("recon", "live")

@@ -19,7 +19,7 @@ from lauterbur.acquisition.twin.place import Place
 Float = NDArray[np.float64]
 BLOCK = 40  # voxels along an edge
 BLOCKS = 3
-POINTS = 400_000  # of k-space
+POINTS = 100_000  # of k-space
 
 
 def together(
@@ -30,23 +30,31 @@ def together(
     values: Callable[[NDArray], NDArray[np.complex64]],
     rng: np.random.Generator,
 ) -> Float:
-    """(component,) energy in the signal of all spins over what it would be if they were heard one by one.
+    """(component,) energy in the signal of all spins over what it would be if they were heard one by one, equally well
+    in all readouts.
 
     k (row, sample, 3) 1/m; size (n,) of the spins; values(which) -> (component, spin).
     """
     ratio = np.ones(found.n_components)
-    lattice = place.lattice
+    lattice = place.grid
     if lattice is None or place.edges is None:
         return ratio
     where = np.stack(np.unravel_index(lattice.index, lattice.shape), axis=1)  # (n, 3) z, y, x
-    n = min(POINTS, k.shape[0] * k.shape[1])
-    at = k[rng.integers(len(k), size=n), rng.integers(k.shape[1], size=n)]
+    points = len(k) * k.shape[1]
+    listened = np.arange(points) if points <= POINTS else rng.integers(points, size=POINTS)
+    row, sample = np.divmod(listened, k.shape[1])
+    at = k[row, sample]
     kappa = (at @ lattice.affine[:3, :3])[:, ::-1]
     cell = np.ravel_multi_index(tuple((np.round(kappa * BLOCK).astype(np.int64) % BLOCK).T), (BLOCK,) * 3)
-    hearing = [
-        np.bincount(cell, np.asarray(box_factor(at, place.edges, order)) ** 2, minlength=BLOCK**3).astype(np.float32)
-        for order, _ in found.orders()
-    ]
+    # where each component is heard: an echo train is loud in one part of k-space and quiet in another
+    ears, loudness = [], []
+    for order, some in found.orders():
+        power = np.asarray(box_factor(at, place.edges, order)) ** 2
+        for m in range(some.start, some.stop):
+            course = found.course.readouts[m][row], found.course.time[m].T[sample]
+            strength = np.abs(np.einsum("nt,nt->n", *course)) ** 2
+            ears.append(np.bincount(cell, power * strength, minlength=BLOCK**3).astype(np.float32))
+            loudness.append(max(float(power.sum()) * float(strength.mean()), 1e-30))
     heard, alone = np.zeros(len(ratio)), np.zeros(len(ratio))
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * (np.arange(BLOCK) + 0.5) / BLOCK)
     fade = [np.ones(BLOCK) if n <= BLOCK else hann for n in lattice.shape]
@@ -60,10 +68,9 @@ def together(
         flat = np.ravel_multi_index(tuple(inside[which].T), (BLOCK,) * 3)
         soft = np.prod([f[i] for f, i in zip(fade, inside[which].T, strict=True)], axis=0).astype(np.float32)
         sound = values(which) * soft
-        for (_, some), ear in zip(found.orders(), hearing, strict=True):
-            for m in range(some.start, some.stop):
-                image = np.bincount(flat, sound[m].real, BLOCK**3) + 1j * np.bincount(flat, sound[m].imag, BLOCK**3)
-                power = np.abs(scipy.fft.fftn(image.astype(np.complex64).reshape((BLOCK,) * 3), workers=2)) ** 2
-                heard[m] += float(power.ravel() @ ear) / float(ear.sum())
-                alone[m] += float(np.sum(np.abs(sound[m]) ** 2, dtype=float))
+        for m, (ear, most) in enumerate(zip(ears, loudness, strict=True)):
+            image = np.bincount(flat, sound[m].real, BLOCK**3) + 1j * np.bincount(flat, sound[m].imag, BLOCK**3)
+            power = np.abs(scipy.fft.fftn(image.astype(np.complex64).reshape((BLOCK,) * 3), workers=2)) ** 2
+            heard[m] += float(power.ravel() @ ear) / most
+            alone[m] += float(np.sum(np.abs(sound[m]) ** 2, dtype=float))
     return np.where(alone > 0, heard / np.where(alone > 0, alone, 1), 1.0)

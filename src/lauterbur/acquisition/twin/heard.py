@@ -149,7 +149,7 @@ class Records:
 
 @dataclass(frozen=True, eq=False)
 class Spectrum:
-    """The power spectrum of the spins on their lattice, periodic in k: where in k-space a state can still be heard."""
+    """The power spectrum of the spins on their grid, periodic in k: where in k-space a state can still be heard."""
 
     power: NDArray[np.float32]  # (z, y, x) cycles per voxel, FFT order
     place: Place
@@ -158,7 +158,7 @@ class Spectrum:
     @staticmethod
     def of(place: Place, strength: Float, places: tuple[int, ...]) -> Spectrum | None:
         """strength (n,) of the spins; places: inside a box, per edge."""
-        lattice = place.lattice
+        lattice = place.grid
         if lattice is None or place.edges is None:
             return None
         image = np.bincount(lattice.index, strength, minlength=math.prod(lattice.shape)).astype(np.float32)
@@ -173,8 +173,9 @@ class Spectrum:
 
     def energy(self, line: Timeline, readout: NDArray[np.intp], k: Float) -> Float:
         """(pair,) mean over a readout's samples of what a state at k (pair, 3) shows of all spins."""
-        assert self.place.lattice is not None and self.place.edges is not None
-        cells, edges = self.place.lattice.affine[:3, :3], self.place.edges
+        lattice, edges = self.place.grid, self.place.edges
+        assert lattice is not None and edges is not None
+        cells = lattice.affine[:3, :3]
         windows = []
         for window in line.windows:
             n = min(len(window), LISTENED)

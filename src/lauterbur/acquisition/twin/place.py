@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +50,23 @@ class Place:
     position: Float  # m, (n, 3)
     edges: Float | None  # m, (3, 3), rows; None for points
     lattice: Lattice | None
+
+    @cached_property
+    def grid(self) -> Lattice | None:
+        """The lattice; of boxes that lie on none, the nearest cells of a grid of such boxes: to tell how loud all of them
+        are together, not what they sound like."""
+        if self.lattice is not None or self.edges is None or not len(self.position):
+            return self.lattice
+        first = self.position.min(axis=0)
+        cell = (self.position - first) @ np.linalg.inv(self.edges)
+        low = cell.min(axis=0)
+        x, y, z = np.round(cell - low).astype(np.int64).T
+        shape = (int(z.max()) + 1, int(y.max()) + 1, int(x.max()) + 1)
+        if math.prod(shape) > max(64 * len(self.position), 4096):
+            return None
+        affine = np.eye(4)
+        affine[:3, :3], affine[:3, 3] = self.edges.T, first + low @ self.edges
+        return Lattice(shape, affine, (z * shape[1] + y) * shape[2] + x)
 
     def subset(self, chosen: NDArray) -> Place:
         if self.lattice is None:
