@@ -1,0 +1,62 @@
+"""How loud all spins are together, beside the sum over them written out."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from lauterbur.acquisition.twin.boxes import box_factor
+from lauterbur.acquisition.twin.collective import together
+from lauterbur.acquisition.twin.course import Course
+from lauterbur.acquisition.twin.judge import GUESSED
+from lauterbur.acquisition.twin.place import Place
+
+STEP = 6e-3  # m
+ORDERS = ((0, 0, 0), (0, 1, 0))
+
+
+def turned(angle: float) -> tuple[Place, np.ndarray]:
+    """Boxes of a disc side by side, turned against the axes, and something smooth on them."""
+    c, s = np.cos(angle), np.sin(angle)
+    edges = STEP * np.array([[c, s, 0], [-s, c, 0], [0, 0, 1]])
+    index = np.stack(np.meshgrid(np.arange(30), np.arange(26), [0], indexing="ij"), axis=-1).reshape(-1, 3)
+    index = index[np.hypot(index[:, 0] - 14, index[:, 1] - 13) < 12]
+    value = np.exp(-((index[:, 0] - 12) ** 2 + (index[:, 1] - 15) ** 2) / 60) * np.exp(0.1j * index[:, 0])
+    return Place(index @ edges, edges, None), value
+
+
+def test_boxes_on_no_lattice_have_the_grid_of_their_boxes():
+    place, _ = turned(0.3)
+    grid = place.grid
+    assert grid is not None and len(np.unique(grid.index)) == len(place.position)
+    z, y, x = np.unravel_index(grid.index, grid.shape)
+    where = np.column_stack((x, y, z)) @ grid.affine[:3, :3].T + grid.affine[:3, 3]
+    assert np.abs(where - place.position).max() < 1e-9
+    assert Place(place.position, None, None).grid is None  # points have no boxes
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.3])
+@pytest.mark.parametrize("heard", [slice(0, 6), slice(12, 20), slice(0, 32)])  # the rim of k-space, its middle, all
+def test_a_component_is_as_loud_as_its_sum_where_it_is_heard(angle: float, heard: slice) -> None:
+    place, value = turned(angle)
+    ky, kx = np.meshgrid((np.arange(32) - 16) / 32 / STEP, (np.arange(32) - 15.5) / 32 / STEP, indexing="ij")
+    k = np.stack((kx, ky, np.zeros_like(kx)), axis=-1)
+    rows = np.zeros((len(ORDERS), 32, 1), np.complex64)
+    rows[:, heard, 0] = np.exp(1j * np.arange(32))[heard]
+    course = Course(rows, np.ones((len(ORDERS), 1, 32), np.complex64), np.ones(len(ORDERS), np.int64))
+    found = SimpleNamespace(
+        n_components=len(ORDERS),
+        course=course,
+        orders=lambda: [(order, slice(m, m + 1)) for m, order in enumerate(ORDERS)],
+    )
+    sound = np.tile(value, (len(ORDERS), 1)).astype(np.complex64)
+    got = together(found, k, place, np.abs(value), lambda which: sound[:, which], np.random.default_rng(0))
+    waves = np.exp(-2j * np.pi * (k @ place.position.T)) @ value
+    for m, order in enumerate(ORDERS):
+        factor = np.asarray(box_factor(k, place.edges, order))
+        loud = np.abs(rows[m]) ** 2
+        alone = np.mean(factor**2) * loud.mean() * np.sum(np.abs(value) ** 2)
+        right = np.mean(loud * np.abs(waves * factor) ** 2) / alone
+        assert GUESSED[0] < right / got[m] < GUESSED[1]  # which the judge counts with
