@@ -35,6 +35,7 @@ def test_boxes_on_no_lattice_have_the_grid_of_their_boxes():
     where = np.column_stack((x, y, z)) @ grid.affine[:3, :3].T + grid.affine[:3, 3]
     assert np.abs(where - place.position).max() < 1e-9
     assert Place(place.position, None, None).grid is None  # points have no boxes
+    assert Place(place.position, np.diag([1e-3, 1e-3, 0.0]), None).grid is None  # nor flat ones a grid
 
 
 @pytest.mark.parametrize("angle", [0.0, 0.3])

@@ -57,6 +57,8 @@ class Place:
         are together, not what they sound like."""
         if self.lattice is not None or self.edges is None or not len(self.position):
             return self.lattice
+        if not np.linalg.det(self.edges):  # boxes without a volume
+            return None
         first = self.position.min(axis=0)
         cell = (self.position - first) @ np.linalg.inv(self.edges)
         low = cell.min(axis=0)
