@@ -29,6 +29,7 @@ COURSES = 1e5  # samples of all courses that decide on a readout's nodes
 MOMENTS = 256  # of a readout, among which the nodes are chosen
 SPINS = 2048  # that decide on the components
 FIRST = 48  # projections that are tried first
+UNSEEN = 0.01  # of the energy that may be dropped, what no projection needs to have shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,9 +101,9 @@ def components_of(
     found = []
     for i in range(len(orders)):
         flat = np.matmul(to_rows, np.matmul(y[i], lower)).reshape(n, -1)
-        found.append(strongest(flat * hearing[i], 0.01 * allowed**2 / len(orders), rng))
+        found.append(strongest(flat * hearing[i], UNSEEN * allowed**2 / len(orders), rng))
     every = np.sort(np.concatenate([values for values, _ in found]))
-    n_drop = int(np.searchsorted(np.cumsum(every), 0.99 * allowed**2))
+    n_drop = int(np.searchsorted(np.cumsum(every), (1 - UNSEEN) * allowed**2))
     limit = max(every[n_drop - 1] if n_drop else 0.0, 1e-13 * every[-1])
     counts = np.array([int(np.count_nonzero(values > limit)) for values, _ in found])
     if not counts.any():

@@ -47,14 +47,14 @@ def together(
     kappa = (at @ lattice.affine[:3, :3])[:, ::-1]
     cell = np.ravel_multi_index(tuple((np.round(kappa * BLOCK).astype(np.int64) % BLOCK).T), (BLOCK,) * 3)
     # where each component is heard: an echo train is loud in one part of k-space and quiet in another
-    ears, loudness = [], []
+    ears, evenly = [], []  # (component,) what each cell of k-space hears; all of it, were it equally loud throughout
     for order, some in found.orders():
         power = np.asarray(box_factor(at, place.edges, order)) ** 2
         for m in range(some.start, some.stop):
             course = found.course.readouts[m][row], found.course.time[m].T[sample]
             strength = np.abs(np.einsum("nt,nt->n", *course)) ** 2
             ears.append(np.bincount(cell, power * strength, minlength=BLOCK**3).astype(np.float32))
-            loudness.append(max(float(power.sum()) * float(strength.mean()), 1e-30))
+            evenly.append(max(float(power.sum()) * float(strength.mean()), 1e-30))
     heard, alone = np.zeros(len(ratio)), np.zeros(len(ratio))
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * (np.arange(BLOCK) + 0.5) / BLOCK)
     fade = [np.ones(BLOCK) if n <= BLOCK else hann for n in lattice.shape]
@@ -68,9 +68,9 @@ def together(
         flat = np.ravel_multi_index(tuple(inside[which].T), (BLOCK,) * 3)
         soft = np.prod([f[i] for f, i in zip(fade, inside[which].T, strict=True)], axis=0).astype(np.float32)
         sound = values(which) * soft
-        for m, (ear, most) in enumerate(zip(ears, loudness, strict=True)):
+        for m, (ear, even) in enumerate(zip(ears, evenly, strict=True)):
             image = np.bincount(flat, sound[m].real, BLOCK**3) + 1j * np.bincount(flat, sound[m].imag, BLOCK**3)
             power = np.abs(scipy.fft.fftn(image.astype(np.complex64).reshape((BLOCK,) * 3), workers=2)) ** 2
-            heard[m] += float(power.ravel() @ ear) / most
+            heard[m] += float(power.ravel() @ ear) / even
             alone[m] += float(np.sum(np.abs(sound[m]) ** 2, dtype=float))
     return np.where(alone > 0, heard / np.where(alone > 0, alone, 1), 1.0)
