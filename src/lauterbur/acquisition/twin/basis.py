@@ -9,7 +9,7 @@ product. What is dropped is the smallest of all, up to the error allowed.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise, product
 
 import numpy as np
@@ -29,6 +29,7 @@ COURSES = 1e5  # samples of all courses that decide on a readout's nodes
 MOMENTS = 256  # of a readout, among which the nodes are chosen
 SPINS = 2048  # that decide on the components
 FIRST = 48  # projections that are tried first
+SELDOM = 0.1  # of what may be dropped, what a spin may lose of the columns that hardly any spin speaks in
 UNSEEN = 0.01  # of the energy that may be dropped, what no projection needs to have shown
 
 
@@ -49,7 +50,7 @@ class Components:
         mixing = np.zeros((len(live), *v.mixing.shape[1:3], max(1, int(counts.max(initial=0)))), np.complex64)
         for i, o in enumerate(live):
             mixing[i, :, :, : counts[o]] = v.mixing[o][:, :, : len(parts[o])][:, :, parts[o]]
-        voices = Voices(v.group, v.column, v.time, v.left, v.orders[live], mixing, counts[live])
+        voices = replace(v, orders=v.orders[live], mixing=mixing, counts=counts[live])
         return Components(voices, self.course.subset(np.flatnonzero(which)), self.energy[which])
 
     @property
@@ -87,12 +88,15 @@ def components_of(
     n_features = len(columns.column)
     plain = Voices(
         group,
+        group.tau,
+        group.away,
         columns.column,
         group.time[nodes],
         drift.time[nodes],
         np.array(orders, np.int64),
         np.zeros((len(orders), n_features, len(nodes), 0), np.complex64),
         np.zeros(len(orders), np.int64),
+        SELDOM * allowed / math.sqrt(len(group.time)),
     )
     parts = [part.copy() for _, part in plain.spoken(table, ensemble, which, weight=loud)]
     y = np.concatenate(parts, axis=1).reshape(len(orders), n, n_features, len(nodes)).astype(complex)
@@ -123,15 +127,7 @@ def components_of(
             times.append(vh[:kept] @ in_time)
     live = counts > 0
     return Components(
-        Voices(
-            group,
-            columns.column,
-            group.time[nodes],
-            drift.time[nodes],
-            np.array(orders, np.int64)[live],
-            mixing[live],
-            counts[live],
-        ),
+        replace(plain, orders=np.array(orders, np.int64)[live], mixing=mixing[live], counts=counts[live]),
         _course(readouts, times),
         np.concatenate([values[:n] for (values, _), n in zip(found, counts, strict=True)]),
     )

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numba
 import numpy as np
@@ -33,6 +34,12 @@ class Graph:
     amplitude: NDArray[np.float32]  # (state, 3) largest over the representative atoms, just after the pulse
     b_value: NDArray[np.float64]  # s/m2, (state, 3) of F(k) from k, F(-k)* and Z(k) over the interval before the pulse
     dropped: float  # the largest amplitude dropped
+
+    @cached_property
+    def b_classes(self) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+        """Distinct b-values, to 0.01 s/mm2, and which of them each (state, slot) has."""
+        values, index = np.unique(np.round(self.b_value, -4), return_inverse=True)
+        return values, index.reshape(self.source.shape).astype(np.int32)
 
 
 @numba.njit(cache=True)

@@ -178,9 +178,8 @@ def play(graph: Graph, timeline, maps, t1, t2, diffusion, record_state, record_s
     b_index = np.full(graph.source.shape, -1, np.int32)
     b_factor = np.ones((1, n_atoms), np.float32)
     if diffusion.any():
-        values, index = np.unique(np.round(graph.b_value, -4), return_inverse=True)  # to 0.01 s/mm2
+        values, b_index = graph.b_classes
         b_factor = np.exp(-values[:, None] * diffusion[None, :]).astype(np.float32)
-        b_index = index.reshape(graph.source.shape).astype(np.int32)
     shape = len(record_state), n_atoms
     out = np.empty(shape, np.complex64) if room is None else room[: math.prod(shape)].reshape(shape)
     most = int(np.max(np.diff(graph.first))) if len(graph.first) > 1 else 1

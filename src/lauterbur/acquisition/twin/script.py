@@ -24,6 +24,7 @@ from lauterbur.acquisition.twin.witness import Witness
 from lauterbur.errors import ResourceError
 
 RECORD_BYTES = 600e6  # amplitudes held at once
+SELDOM = 0.3  # of what may be dropped, what columns and vectors bring that the sampled spins hardly show
 PROBES = 4  # spins by whose ears states are judged
 
 
@@ -128,7 +129,7 @@ def columns_in(
     found = [columns_of(g, g.k(script.line), exact, sampled, players, who, places, rng) for g in groups]
     total = math.sqrt(sum(c.energy for c in found if not c.group.is_silent)) or 1.0
     allowed = rank * total / math.sqrt(max(1, sum(not g.is_silent for g in groups)))
-    short = [c.truncate(0.1 * allowed) for c in found]  # a few spins chose these: not all show in them alike
+    short = [c.truncate(SELDOM * allowed) for c in found]
     return [c for c in short if len(c.column)]
 
 

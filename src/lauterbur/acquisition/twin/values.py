@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numba
 import numpy as np
@@ -20,6 +20,9 @@ from lauterbur.acquisition.twin.groups import Group
 
 Float = NDArray[np.float64]
 CHUNK_BYTES = 12e6  # of a part of the spins: it stays in the cache
+MANY = 32  # columns, of which not every spin speaks in all
+CLASSES = 16  # of spins whose signal lives alike
+ASKED = 64  # spins of a class, whose columns are those that any of these speaks in
 
 
 @numba.njit(cache=True, fastmath={"contract", "reassoc", "nsz"})
@@ -144,12 +147,15 @@ class Voices:
     """How a group's features become components: at which times, in which polynomials, in which mixture."""
 
     group: Group
+    tau: Float  # s, (column,)
+    away: Float  # 1/m, (column, 3) from the group's reference
     column: NDArray[np.int64]  # (feature,)
     time: Float  # s since the pulse, (node,)
     left: Float  # s, (node,): of off-resonance that the encoding does not take care of (encode.Drift)
     orders: NDArray[np.int64]  # (order, 3)
     mixing: NDArray[np.complex64]  # (order, feature, node, component), zero-padded
     counts: NDArray[np.int64]  # (order,) components
+    unheard: float  # norm of the features that a spin's weight may lose
 
     def values(
         self,
@@ -160,12 +166,46 @@ class Voices:
         """(component, spin) of the spins chosen[which], order after order. table: (atom, feature)."""
         edge = np.concatenate(([0], np.cumsum(self.counts)))
         out = np.empty((int(edge[-1]), len(which)), np.complex64)
-        n = len(self.column) * len(self.time)
-        for rows, spoken in self.spoken(table, ensemble, which):
-            for o, count in enumerate(self.counts):
-                mix = self.mixing[o].reshape(n, -1)[:, :count]
-                np.matmul(mix.T, spoken[o].T, out=out[edge[o] : edge[o + 1], rows])
+        for some, voices, features in self.by_lifetime(table, ensemble, which):
+            n = len(voices.column) * len(self.time)
+            for rows, spoken in voices.spoken(features, ensemble, which[some]):
+                for o, count in enumerate(self.counts):
+                    mix = voices.mixing[o].reshape(n, -1)[:, :count]
+                    out[edge[o] : edge[o + 1], some[rows]] = mix.T @ spoken[o].T
         return out
+
+    def by_lifetime(
+        self, table: NDArray[np.complex64], ensemble: Ensemble, which: NDArray
+    ) -> Iterator[tuple[NDArray[np.intp], Voices, NDArray[np.complex64]]]:
+        """All spins, class after class (into `which`), with the columns that such spins speak in.
+
+        A balanced train dephases states for seconds, which fluid lives to see and nothing else does.
+        """
+        if len(self.tau) <= MANY or len(which) < CLASSES * ASKED:
+            yield np.arange(len(which)), self, table
+            return
+        players = ensemble.players
+        who = ensemble.chosen[which]
+        rate = 1 / players.spins.t2[who] + 1 / players.spins.t2_prime[who]
+        for some in np.array_split(np.argsort(rate, kind="stable"), CLASSES):
+            asked = some[np.linspace(0, len(some) - 1, ASKED).astype(int)]
+            spin = ensemble.chosen[which[asked]]
+            loudness = np.abs(ensemble.amplitudes(table, which[asked])) ** 2  # (place, spin, feature)
+            loudness *= np.abs(players.weight[spin])[:, None]
+            loudness *= np.exp(-2 * np.abs(self.tau[self.column]) / players.spins.t2_prime[spin][:, None])
+            power = np.bincount(self.column, loudness.max(axis=(0, 1)), minlength=len(self.tau))
+            weakest = np.sort(power)
+            n_drop = int(np.searchsorted(np.cumsum(weakest), self.unheard**2, side="right"))
+            kept = power > (weakest[n_drop - 1] if n_drop else -1.0)
+            features = np.flatnonzero(kept[self.column])
+            voices = replace(
+                self,
+                tau=self.tau[kept],
+                away=self.away[kept],
+                column=(np.cumsum(kept) - 1)[self.column[features]],
+                mixing=self.mixing[:, features],
+            )
+            yield np.sort(some), voices, np.ascontiguousarray(table[:, features])
 
     def spoken(
         self,
@@ -192,8 +232,8 @@ class Voices:
             _speak(
                 amplitude,
                 self.column,
-                self.group.tau,
-                self.group.away,
+                self.tau,
+                self.away,
                 self.time,
                 self.left,
                 spins.position[who],
