@@ -110,6 +110,21 @@ class Records:
     is_silent: NDArray[np.bool_]  # (pair,) kept for the witness alone
     loudness: Float  # (pair,) the largest amplitude, with what one box leaves of it
 
+    def subset(self, some: NDArray[np.intp]) -> Records:
+        """These records (ascending) and no pairs."""
+        return Records(
+            self.state[some],
+            self.slot[some],
+            np.searchsorted(self.pulse[some], np.arange(len(self.first))),
+            self.pulse[some],
+            self.tau[some],
+            self.k[some],
+            self.readout[:0],
+            self.record[:0],
+            self.is_silent[:0],
+            self.loudness[:0],
+        )
+
     def beginning(self, line: Timeline, graph: Graph, n: int) -> tuple[Timeline, Graph, Records]:
         """The first n pulses of everything."""
         if n >= len(line.time):
@@ -132,19 +147,8 @@ class Records:
             graph.b_value[:end],
             graph.dropped,
         )
-        cut = Records(
-            self.state[:last],
-            self.slot[:last],
-            self.first[: n + 1],
-            self.pulse[:last],
-            self.tau[:last],
-            self.k[:last],
-            self.readout[:0],
-            self.record[:0],
-            self.is_silent[:0],
-            self.loudness[:0],
-        )
-        return line, graph, cut
+        cut = self.subset(np.arange(last))
+        return line, graph, replace(cut, first=cut.first[: n + 1])
 
 
 @dataclass(frozen=True, eq=False)

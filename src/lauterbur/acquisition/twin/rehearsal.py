@@ -20,6 +20,7 @@ from lauterbur.acquisition.twin.spins import Spins
 
 SHOWN = 400  # pulses, from the first that is heard
 BASE = 5  # spins that judge
+MANY = 20_000  # records, of which then only some are heard
 QUIET = 0.2  # of the loudest: too quiet to judge
 ROUNDS = 4  # of finding how far apart nodes along the axis may lie
 STRIDES = (12, 10, 8, 6, 4, 2)  # of the finest nodes, as many as may be are skipped
@@ -49,6 +50,7 @@ class Rehearsal:
     records: Records
     b_value: NDArray[np.float64]  # s/m2, (record,) from the pulse until it is heard
     after: NDArray[np.float64]  # s, (record,) likewise
+    stands_for: NDArray[np.float64]  # (record,) so many
 
     @staticmethod
     def of(part: Pass, graph: Graph, records: Records) -> Rehearsal:
@@ -58,8 +60,9 @@ class Rehearsal:
         np.minimum.at(after, records.record, line.heard[records.readout, 0])
         quiet = int(records.pulse.min(initial=len(line.time)))  # pulses before the first that is heard
         line, graph, records = records.beginning(line, graph, min(len(line.time), quiet + SHOWN))
-        n = len(records.state)
-        return Rehearsal(line, graph, records, b_value[:n], after[:n])
+        loudness = graph.amplitude[graph.first[records.pulse] + records.state, records.slot]
+        some, stands_for = _spokesmen(loudness, MANY)
+        return Rehearsal(line, graph, records.subset(some), b_value[some], after[some], stands_for)
 
     def play(self, p: Parameters) -> NDArray[np.complex64]:
         """(record, actor)"""
@@ -106,6 +109,20 @@ class Rehearsal:
         return detail
 
     def fade(self, spins: Spins) -> NDArray[np.float64]:
-        """(record, spin): what relaxation leaves until it is heard."""
+        """(record, spin): what relaxation leaves until it is heard, of all that the record stands for."""
         since = np.abs(self.records.tau + self.after)
-        return np.exp(-self.after[:, None] / spins.t2[None, :] - since[:, None] / spins.t2_prime[None, :])
+        left = np.exp(-self.after[:, None] / spins.t2[None, :] - since[:, None] / spins.t2_prime[None, :])
+        return left * np.sqrt(self.stands_for)[:, None]
+
+
+def _spokesmen(loudness: NDArray, most: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Which to ask, ascending, and how many each stands for: the loudest for themselves, few for all the others."""
+    if len(loudness) <= most:
+        return np.arange(len(loudness)), np.ones(len(loudness))
+    order = np.argsort(-loudness, kind="stable")
+    quiet = order[most // 2 :]
+    step = -(-len(quiet) // (most // 2))
+    some = np.concatenate((order[: most // 2], quiet[step // 2 :: step]))
+    stands_for = np.concatenate((np.ones(most // 2), np.full(len(some) - most // 2, float(step))))
+    ascending = np.argsort(some)
+    return some[ascending], stands_for[ascending]
