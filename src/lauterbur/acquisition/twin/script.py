@@ -24,7 +24,7 @@ from lauterbur.acquisition.twin.witness import Witness
 from lauterbur.errors import ResourceError
 
 RECORD_BYTES = 600e6  # amplitudes held at once
-SELDOM = 0.3  # of what may be dropped, what columns and vectors bring that the sampled spins hardly show
+SELDOM = 0.1  # of what may be dropped, what vectors bring that hardly any sampled spin shows; others may show more
 PROBES = 4  # spins by whose ears states are judged
 
 
