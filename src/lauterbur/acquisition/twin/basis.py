@@ -21,6 +21,7 @@ from lauterbur.acquisition.twin.cast import Cast
 from lauterbur.acquisition.twin.columns import Columns
 from lauterbur.acquisition.twin.course import Course, Drift
 from lauterbur.acquisition.twin.ensemble import Ensemble
+from lauterbur.acquisition.twin.lifetimes import Lifetimes
 from lauterbur.acquisition.twin.values import Voices
 
 Float = NDArray[np.float64]
@@ -96,7 +97,7 @@ def components_of(
         np.array(orders, np.int64),
         np.zeros((len(orders), n_features, len(nodes), 0), np.complex64),
         np.zeros(len(orders), np.int64),
-        SELDOM * allowed / math.sqrt(len(group.time)),
+        Lifetimes.of(table, ensemble, columns.column, group.tau, SELDOM * allowed / math.sqrt(len(group.time))),
     )
     parts = [part.copy() for _, part in plain.spoken(table, ensemble, which, weight=loud)]
     y = np.concatenate(parts, axis=1).reshape(len(orders), n, n_features, len(nodes)).astype(complex)
@@ -151,6 +152,9 @@ def strongest(
         if energy - float((s**2).sum()) < rest:
             return s**2, vh.conj().T
         n *= 4
+    if matrix.shape[0] < matrix.shape[1]:
+        _, s, vh = np.linalg.svd(matrix, full_matrices=False)
+        return s**2, vh.conj().T
     values, vectors = np.linalg.eigh(matrix.conj().T @ matrix)
     return np.maximum(values[::-1], 0), vectors[:, ::-1]
 

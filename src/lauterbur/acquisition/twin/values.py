@@ -17,12 +17,10 @@ from numpy.typing import NDArray
 from lauterbur.acquisition.twin.boxes import spherical_bessel
 from lauterbur.acquisition.twin.ensemble import Ensemble
 from lauterbur.acquisition.twin.groups import Group
+from lauterbur.acquisition.twin.lifetimes import Lifetimes
 
 Float = NDArray[np.float64]
 CHUNK_BYTES = 12e6  # of a part of the spins: it stays in the cache
-MANY = 32  # columns, of which not every spin speaks in all
-CLASSES = 16  # of spins whose signal lives alike
-ASKED = 64  # spins of a class, whose columns are those that any of these speaks in
 
 
 @numba.njit(cache=True, fastmath={"contract", "reassoc", "nsz"})
@@ -155,7 +153,7 @@ class Voices:
     orders: NDArray[np.int64]  # (order, 3)
     mixing: NDArray[np.complex64]  # (order, feature, node, component), zero-padded
     counts: NDArray[np.int64]  # (order,) components
-    unheard: float  # norm of the features that a spin's weight may lose
+    lifetimes: Lifetimes
 
     def values(
         self,
@@ -166,7 +164,10 @@ class Voices:
         """(component, spin) of the spins chosen[which], order after order. table: (atom, feature)."""
         edge = np.concatenate(([0], np.cumsum(self.counts)))
         out = np.empty((int(edge[-1]), len(which)), np.complex64)
-        for some, voices, features in self.by_lifetime(table, ensemble, which):
+        kind = self.lifetimes.which(ensemble.players.spins, ensemble.chosen[which])
+        for i in np.unique(kind):
+            some = np.flatnonzero(kind == i)
+            voices, features = self.spoken_in(self.lifetimes.speaks[i], table)
             n = len(voices.column) * len(self.time)
             for rows, spoken in voices.spoken(features, ensemble, which[some]):
                 for o, count in enumerate(self.counts):
@@ -174,38 +175,21 @@ class Voices:
                     out[edge[o] : edge[o + 1], some[rows]] = mix.T @ spoken[o].T
         return out
 
-    def by_lifetime(
-        self, table: NDArray[np.complex64], ensemble: Ensemble, which: NDArray
-    ) -> Iterator[tuple[NDArray[np.intp], Voices, NDArray[np.complex64]]]:
-        """All spins, class after class (into `which`), with the columns that such spins speak in.
-
-        A balanced train dephases states for seconds, which fluid lives to see and nothing else does.
-        """
-        if len(self.tau) <= MANY or len(which) < CLASSES * ASKED:
-            yield np.arange(len(which)), self, table
-            return
-        players = ensemble.players
-        who = ensemble.chosen[which]
-        rate = 1 / players.spins.t2[who] + 1 / players.spins.t2_prime[who]
-        for some in np.array_split(np.argsort(rate, kind="stable"), CLASSES):
-            asked = some[np.linspace(0, len(some) - 1, ASKED).astype(int)]
-            spin = ensemble.chosen[which[asked]]
-            loudness = np.abs(ensemble.amplitudes(table, which[asked])) ** 2  # (place, spin, feature)
-            loudness *= np.abs(players.weight[spin])[:, None]
-            loudness *= np.exp(-2 * np.abs(self.tau[self.column]) / players.spins.t2_prime[spin][:, None])
-            power = np.bincount(self.column, loudness.max(axis=(0, 1)), minlength=len(self.tau))
-            weakest = np.sort(power)
-            n_drop = int(np.searchsorted(np.cumsum(weakest), self.unheard**2, side="right"))
-            kept = power > (weakest[n_drop - 1] if n_drop else -1.0)
-            features = np.flatnonzero(kept[self.column])
-            voices = replace(
-                self,
-                tau=self.tau[kept],
-                away=self.away[kept],
-                column=(np.cumsum(kept) - 1)[self.column[features]],
-                mixing=self.mixing[:, features],
-            )
-            yield np.sort(some), voices, np.ascontiguousarray(table[:, features])
+    def spoken_in(
+        self, columns: NDArray[np.bool_], table: NDArray[np.complex64]
+    ) -> tuple[Voices, NDArray[np.complex64]]:
+        """With nothing but these columns, and `table` (atom, feature) of them."""
+        if columns.all():
+            return self, table
+        features = np.flatnonzero(columns[self.column])
+        voices = replace(
+            self,
+            tau=self.tau[columns],
+            away=self.away[columns],
+            column=(np.cumsum(columns) - 1)[self.column[features]],
+            mixing=self.mixing[:, features],
+        )
+        return voices, np.ascontiguousarray(table[:, features])
 
     def spoken(
         self,
