@@ -132,14 +132,13 @@ def _peel(
     away = records.k[records.record[pairs]] - reference[back]
     code = np.column_stack((np.round(tau / TAU_STEP), np.round(away / K_GRID))).astype(np.int64)
     columns, column = alike(code)
-    once = np.unique(np.column_stack((column, back)), axis=0)[:, 0]  # the windows of a train hear a state alike
+    once = np.unique(column * len(row) + back) // len(row)  # the windows of a train hear a state alike
     common = (np.bincount(once) >= COMMON * len(row)) | ~code[columns, 1:].any(axis=1)
     if beside is not None:
         common[:] = True
     taken = common[column]
     kept, number = np.unique(column[taken], return_inverse=True)
-    place = np.column_stack((number.reshape(-1), back[taken]))
-    _, first_of = np.unique(place, axis=0, return_index=True)  # sorted by column, then row
+    _, first_of = np.unique(number.reshape(-1) * len(row) + back[taken], return_index=True)  # by column, then row
     chosen, entry_row, number = pairs[taken][first_of], back[taken][first_of], number.reshape(-1)[first_of]
     first = np.searchsorted(number, np.arange(len(kept) + 1))
     readout = np.array([rows[i] for i in row])

@@ -171,7 +171,7 @@ def _dimensions(
     some = {name: (v[:, drawn] if name == "field" else v[drawn]) for name, v in full.items()}
     fades = rehearsal.fade(players.spins.subset(chosen[drawn]))
     loud = unlike(some, np.linalg.norm(rehearsal.play(some) * fades, axis=0))
-    fade = fades[:, loud]
+    fade = fades[:, loud].astype(np.float32)
 
     def base() -> Parameters:
         return {name: (v[:, loud] if name == "field" else v[loud].copy()) for name, v in some.items()}
@@ -200,7 +200,8 @@ def _dimensions(
         at = 0
         for name, option in plan:
             size = len(option.nodes)
-            guess = np.einsum("rnb,bn->rb", amplitude[:, at : at + size], option.weights(some[name][loud]))
+            weights = option.weights(some[name][loud]).T.astype(np.float32)
+            guess = sum(amplitude[:, at + i] * weights[i] for i in range(size))
             at += size
             if name in done:
                 continue
