@@ -144,22 +144,22 @@ def _play_pass(part: Pass, players: Cast, axis, receive, accuracy, rng, out, rep
             witness.listen(found, column.k, drift, players, here, values(local))
         if not out.shape[1]:  # without a coil the witness alone listens
             continue
-        expected = found.energy * together(found, column.k, place, size, values, rng)
+        heard = together(found, column.k, place, offset, drift, size, values, rng)
         if encode is None:
             if witness is not None:  # told of the witnessed readouts only
                 ears = np.count_nonzero(np.isin(part.readouts, witness.readouts))
-                witness.left_out.append(float(expected.sum()) * len(part.readouts) / ears)
+                witness.left_out.append(_energy(heard) * len(part.readouts) / ears)
             continue
-        heard_so_far += float(expected.sum())
+        heard_so_far += _energy(heard)
         limit = accuracy.together * math.sqrt(max(heard_so_far, loud**2) / max(1, n_live))
-        wanted = _loudest(expected, limit / math.sqrt(float(expected.sum())))
+        wanted = _needed(heard, limit)
         if witness is not None:
-            witness.left_out.append(float(expected[~wanted].sum()))
+            witness.left_out.append(_energy(heard, ~wanted))
         if not wanted.any():
             continue
         found = found.subset(wanted)
         report["components"] += found.n_components
-        heard = _encode(
+        transforms, missed = _encode(
             encode,
             found,
             found.voices.values(table, ensemble, everyone) if sound is None else sound[wanted],
@@ -169,6 +169,8 @@ def _play_pass(part: Pass, players: Cast, axis, receive, accuracy, rng, out, rep
             out,
             lambda done, i=i: tell(0.4 + 0.6 * (i + done) / len(columns), "encoding"),
         )
+        if witness is not None:
+            witness.left_out.append(missed * _energy(heard))
         notes["groups"].append(
             {
                 "rows": len(group.readout),
@@ -176,7 +178,7 @@ def _play_pass(part: Pass, players: Cast, axis, receive, accuracy, rng, out, rep
                 "columns": group.n_columns,
                 "orders": len(found.voices.orders),
                 "components": found.n_components,
-                "transforms": heard,
+                "transforms": transforms,
                 "encoder": type(encode).__name__,
             }
         )
@@ -213,10 +215,10 @@ def _prepare(
     return columns, tables, ensemble, notes
 
 
-def _encode(encode, found: Components, values, chosen, receive, accuracy: Accuracy, out, tell) -> int:
+def _encode(encode, found: Components, values, chosen, receive, accuracy: Accuracy, out, tell) -> tuple[int, float]:
     """All components through the first coil, which shows how much each brings; through the others, those that matter.
 
-    Returns how many transforms that took.
+    Returns how many transforms that took, and what part of the energy was left out.
     """
     orders = found.orders()
     group = found.voices.group
@@ -244,11 +246,11 @@ def _encode(encode, found: Components, values, chosen, receive, accuracy: Accura
     every = np.ones(len(values), bool)
     if receive is None:
         add(every, 0, np.ones(len(chosen), np.complex64))
-        return len(values)
+        return len(values), 0.0
     first = np.ascontiguousarray(receive[0], np.complex64)
     energy = add(every, 0, first)
     if n_rx == 1:
-        return len(values)
+        return len(values), 0.0
     some = slice(None, None, max(1, len(chosen) // 30_000))
     power = np.abs(values[:, some]) ** 2
     share = np.array(
@@ -262,7 +264,7 @@ def _encode(encode, found: Components, values, chosen, receive, accuracy: Accura
     for coil in range(1, n_rx):
         tell(coil / n_rx)
         add(wanted[coil - 1], coil, np.ascontiguousarray(receive[coil], np.complex64))
-    return len(values) + int(wanted.sum())
+    return len(values) + int(wanted.sum()), float(expected[~wanted].sum() / (energy.sum() + expected.sum()))
 
 
 def _loudest(energy: NDArray[np.float64], heard: float, beside: float = 0.0) -> NDArray[np.bool_]:
@@ -270,6 +272,21 @@ def _loudest(energy: NDArray[np.float64], heard: float, beside: float = 0.0) -> 
     order = np.argsort(energy)
     wanted = np.ones(len(energy), bool)
     wanted[order[np.cumsum(energy[order]) <= heard**2 * (energy.sum() + beside)]] = False
+    return wanted
+
+
+def _energy(heard: NDArray[np.complex128], which: NDArray[np.bool_] | slice = slice(None)) -> float:
+    """Of these components together."""
+    return max(float(heard[which][:, which].sum().real), 0.0)
+
+
+def _needed(heard: NDArray[np.complex128], limit: float) -> NDArray[np.bool_]:
+    """All but the quietest, which together bring less than `limit` to the norm."""
+    order = np.argsort(np.diag(heard).real)
+    both = np.cumsum(np.cumsum(heard[np.ix_(order, order)].real, axis=0), axis=1)
+    too_loud = np.flatnonzero(np.diag(both) > limit**2)
+    wanted = np.ones(len(heard), bool)
+    wanted[order[: too_loud[0] if len(too_loud) else len(order)]] = False
     return wanted
 
 

@@ -38,6 +38,7 @@ SAMPLE_COST = 0.05  # of hearing one sample, in pulses played
 LONGEST_T2 = 0.2  # s, of still isochromats
 PULSE_STEP = 2e-5  # s
 GUESSED = 0.5, 1.5  # true energy over estimated energy of what was left out
+ALIKE = 0.4  # cosine between that and the other errors, either way: up to this on a slice of the head
 SLICE = 0.08  # of the excited signal's norm may lie outside of what is taken for a slice
 ALONE = Accuracy(states=2e-4, heard=1e-3, rank=3e-4)
 
@@ -121,7 +122,9 @@ def judge(trial: Trial, spins: Spins, *, larmor_frequency: float = 0.0, seed: in
     with np.errstate(divide="ignore", invalid="ignore"):
         voxels = np.asarray(_relative(error[draws].sum(axis=1), power[draws].sum(axis=1)))
     # what all spins together do not show is itself an estimate from a few blocks of them
-    found = np.sqrt(voxels**2 + witness.missing * rng.uniform(*GUESSED, size=len(voxels)))
+    missing = np.sqrt(witness.missing * rng.uniform(*GUESSED, size=len(voxels)))
+    alike = rng.uniform(-ALIKE, ALIKE, size=len(voxels))
+    found = np.sqrt(voxels**2 + missing**2 + 2 * alike * voxels * missing)
     # the isochromats' own noise may leave a square below zero, which is no error of zero: the mean over what may be true
     estimate, upper = float(np.sqrt(np.mean(found**2))), float(np.quantile(found, 0.95))
     return {
