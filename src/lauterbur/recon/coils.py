@@ -39,13 +39,21 @@ def _patches(calibration: Array, kernel: tuple[int, int]) -> Array:
     return windows.transpose(1, 2, 0, 3, 4).reshape(-1, calibration.shape[0] * kernel[0] * kernel[1])
 
 
+def _span(patches: NDArray[np.complex64]) -> NDArray[np.complex64]:
+    """Orthonormal columns that span the patches (element, patch), but for their null space."""
+    are_few = patches.shape[1] < patches.shape[0]
+    gram = patches.conj().T @ patches if are_few else patches @ patches.conj().T  # the smaller one
+    energy, vectors = np.linalg.eigh(gram)
+    loud = energy > NULL_SPACE**2 * max(float(energy[-1]), 1e-30)
+    return patches @ (vectors[:, loud] / np.sqrt(energy[loud])) if are_few else vectors[:, loud]
+
+
 def _plane_operator(calibration: Array, grid: tuple[int, int]) -> NDArray[np.complex64]:
     """(a, b, rx, rx): at each point of the grid the operator whose eigenvectors of eigenvalue 1 are sensitivities."""
     n_rx = calibration.shape[0]
     k_a, k_b = (min(KERNEL, (n + 1) // 2) for n in calibration.shape[1:])
     rows = _patches(calibration, (k_a, k_b)).astype(np.complex64)
-    energy, vectors = np.linalg.eigh(rows.T @ rows.conj())  # columns span the patches s ~ sum of vectors
-    signal = vectors[:, energy > NULL_SPACE**2 * max(float(energy[-1]), 1e-30)]
+    signal = _span(rows.T)
     projector = (signal @ signal.conj().T).reshape(n_rx, k_a, k_b, n_rx, k_a, k_b)
     lags = np.zeros((n_rx, n_rx, 2 * k_a - 1, 2 * k_b - 1), np.complex64)
     for i in range(k_a):
