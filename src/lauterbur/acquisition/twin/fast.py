@@ -23,7 +23,7 @@ from lauterbur.acquisition.twin.accuracy import FINE, SMALL, Accuracy
 from lauterbur.acquisition.twin.basis import Components, components_of
 from lauterbur.acquisition.twin.boxes import inside_of
 from lauterbur.acquisition.twin.cast import Cast, ExactAtoms, cast
-from lauterbur.acquisition.twin.collective import BLOCK, BLOCKS, together
+from lauterbur.acquisition.twin.collective import together
 from lauterbur.acquisition.twin.columns import Columns
 from lauterbur.acquisition.twin.compile import timeline
 from lauterbur.acquisition.twin.course import Drift
@@ -42,7 +42,7 @@ from lauterbur.program import Program
 Progress = Callable[[float, str], None]
 
 EARS_BYTES = 200e6  # of the coils' sensitivities at the spins of a pass
-AT_ONCE = BLOCKS * BLOCK**3  # spins: where they are fewer than are asked how loud they are together, all speak once
+SOUND_BYTES = 200e6  # of all components at all spins: where they are no more, the spins speak once
 
 
 def play_fast(
@@ -134,7 +134,8 @@ def _play_pass(part: Pass, players: Cast, axis, receive, accuracy, rng, out, rep
             continue
 
         everyone = np.arange(len(chosen))
-        sound = found.voices.values(table, ensemble, everyone) if len(chosen) <= AT_ONCE else None
+        is_small = encode is not None and 8 * found.n_components * len(chosen) <= SOUND_BYTES
+        sound = found.voices.values(table, ensemble, everyone) if is_small else None
 
         def values(which: NDArray, voices: Voices = found.voices, table=table, sound=sound) -> NDArray[np.complex64]:
             return voices.values(table, ensemble, which) if sound is None else sound[:, which]
