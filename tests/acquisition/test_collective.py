@@ -67,3 +67,26 @@ def test_components_are_as_loud_as_their_sum_where_they_are_heard(angle: float, 
     for some in ([0], [1], [2], [0, 1], [0, 1, 2]):
         right = np.mean(np.abs(signal[..., some].sum(axis=-1)) ** 2)
         assert GUESSED[0] < right / got[np.ix_(some, some)].sum().real < GUESSED[1]  # which the judge counts with
+
+
+def test_a_component_that_no_spin_of_the_blocks_speaks_in_is_not_taken_to_be_silent():
+    place, value = turned(0.0)
+    k = np.zeros((4, 8, 3))
+    k[..., 0] = np.arange(8) / 8 / STEP
+    course = Course(np.ones((2, 4, 1), np.complex64), np.ones((2, 1, 8), np.complex64), np.ones(2, np.int64))
+    found = SimpleNamespace(
+        n_components=2, course=course, energy=np.array([1.0, 0.3]), orders=lambda: [((0, 0, 0), slice(0, 2))]
+    )
+    sound = np.array([value, 0 * value]).astype(np.complex64)
+    still = Drift(np.zeros(3), np.zeros(8))
+    got = together(
+        found,
+        k,
+        place,
+        0 * np.abs(value),
+        still,
+        np.abs(value),
+        lambda which: sound[:, which],
+        np.random.default_rng(0),
+    )
+    assert got[1, 1] == 0.3 and got[0, 1] == 0 and got[0, 0].real > 0

@@ -92,7 +92,10 @@ def together(
             spoken[m] = total * course[m]
         heard += spoken @ spoken.conj().T
     scale = np.sqrt(found.energy / np.maximum(evenly * alone, 1e-30))
-    return heard * scale[:, None] * scale[None, :]
+    products = heard * scale[:, None] * scale[None, :]
+    unknown = np.flatnonzero(alone == 0)  # no spin of the blocks speaks in them
+    products[unknown, unknown] = found.energy[unknown]
+    return products
 
 
 def _listened(kappa: Float, n: int, rng: np.random.Generator) -> tuple[NDArray[np.intp], Float]:

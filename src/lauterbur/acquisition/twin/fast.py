@@ -265,7 +265,8 @@ def _encode(encode, found: Components, values, chosen, receive, accuracy: Accura
     for coil in range(1, n_rx):
         tell(coil / n_rx)
         add(wanted[coil - 1], coil, np.ascontiguousarray(receive[coil], np.complex64))
-    return len(values) + int(wanted.sum()), float(expected[~wanted].sum() / (energy.sum() + expected.sum()))
+    whole = max(float(energy.sum() + expected.sum()), 1e-300)
+    return len(values) + int(wanted.sum()), float(expected[~wanted].sum()) / whole
 
 
 def _loudest(energy: NDArray[np.float64], heard: float, beside: float = 0.0) -> NDArray[np.bool_]:
