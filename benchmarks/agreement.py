@@ -127,7 +127,9 @@ def main() -> None:
             def apart(fast: np.ndarray, right=right) -> float:
                 return float(np.linalg.norm(fast - right) / np.linalg.norm(right))
 
-            print(f"{name}, against the fast engine at its finest:")
+            others = [apart(play_fast(program, spins, accuracy=a)[0]) for a in (Accuracy(), IMAGING)]
+            shown = ", ".join(f"{100 * e:.2f} % {what}" for e, what in zip(others, LEVELS[1:], strict=True))
+            print(f"{name}, against the fast engine at its finest: {shown}", flush=True)
             below, played = below + trials(program, spins, asked.trials, apart), played + asked.trials
             continue
         plays = [

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lauterbur.acquisition.twin.boxes import box_factor
-from lauterbur.acquisition.twin.collective import together
+from lauterbur.acquisition.twin.collective import Chorus, _listened, together
 from lauterbur.acquisition.twin.course import Course, Drift
 from lauterbur.acquisition.twin.judge import GUESSED
 from lauterbur.acquisition.twin.place import Place
@@ -66,7 +66,7 @@ def test_components_are_as_loud_as_their_sum_where_they_are_heard(angle: float, 
     signal /= np.sqrt(np.mean(factor**2, axis=(0, 1)) * strength)  # over what they would be heard one by one
     for some in ([0], [1], [2], [0, 1], [0, 1, 2]):
         right = np.mean(np.abs(signal[..., some].sum(axis=-1)) ** 2)
-        assert GUESSED[0] < right / got[np.ix_(some, some)].sum().real < GUESSED[1]  # which the judge counts with
+        assert GUESSED[0] < right / got.energy(np.isin(np.arange(3), some)) < GUESSED[1]  # which the judge counts with
 
 
 def test_a_component_that_no_spin_of_the_blocks_speaks_in_is_not_taken_to_be_silent():
@@ -89,4 +89,20 @@ def test_a_component_that_no_spin_of_the_blocks_speaks_in_is_not_taken_to_be_sil
         lambda which: sound[:, which],
         np.random.default_rng(0),
     )
-    assert got[1, 1] == 0.3 and got[0, 1] == 0 and got[0, 0].real > 0
+    assert got.products[1, 1] == 0.3 and got.products[0, 1] == 0 and got.energy() > 0.3
+
+
+def test_the_quietest_are_left_out_as_long_as_they_bring_little_together():
+    alike = Chorus(np.outer([1, 1, 1, 10], [1, 1, 1, 10]).astype(complex))  # n of them bring n^2, not n
+    assert alike.needed(2.0).tolist() == [False, False, True, True] and alike.energy() == 169
+    apart = Chorus(np.diag([1.0, 1, 1, 100]).astype(complex))
+    assert apart.needed(2.0).tolist() == [False, False, False, True]
+    assert not apart.needed(11.0).any() and apart.needed(0.5).all()
+
+
+def test_some_points_of_k_space_stand_for_all_of_them():
+    kappa = np.random.default_rng(0).uniform(-0.5, 0.5, (200_000, 3))
+    some, stands_for = _listened(kappa, 20_000, np.random.default_rng(1))
+    assert len(some) <= 20_000 and stands_for.sum() == pytest.approx(len(kappa), rel=0.02)
+    loud = np.exp(-0.5 * (np.linalg.norm(kappa, axis=1) / 0.05) ** 2)  # a smooth object is loud near k = 0
+    assert loud[some] @ stands_for == pytest.approx(loud.sum(), rel=0.05)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.fft
@@ -29,6 +30,26 @@ QUIET = 0.03  # polynomials that are not needed
 SOUNDS = 6_000_000  # of all components at all points, at most
 
 
+@dataclass(frozen=True, eq=False)
+class Chorus:
+    """Components in the signal of all spins, where they are not independent of one another."""
+
+    products: NDArray[np.complex128]  # (component, component), in the units of their energy
+
+    def energy(self, which: NDArray[np.bool_] | slice = slice(None)) -> float:
+        """Of these components together."""
+        return max(float(self.products[which][:, which].sum().real), 0.0)
+
+    def needed(self, limit: float) -> NDArray[np.bool_]:
+        """(component,) all but the quietest, which together bring no more than `limit` to the norm."""
+        order = np.argsort(np.diag(self.products).real)
+        both = np.cumsum(np.cumsum(self.products[np.ix_(order, order)].real, axis=0), axis=1)
+        too_loud = np.flatnonzero(np.diag(both) > limit**2)
+        wanted = np.ones(len(order), bool)
+        wanted[order[: too_loud[0] if len(too_loud) else len(order)]] = False
+        return wanted
+
+
 def together(
     found: Components,
     k: Float,
@@ -38,16 +59,15 @@ def together(
     size: Float,
     values: Callable[[NDArray], NDArray[np.complex64]],
     rng: np.random.Generator,
-) -> NDArray[np.complex128]:
-    """(component, component) products of the components in the signal of all spins, in the units of their energy: what
-    some of them bring is the sum over their rows and columns.
+) -> Chorus:
+    """What the components bring to the signal of all spins.
 
     k (row, sample, 3) 1/m; offset (n,) Hz and size (n,) of the spins, which `drift` shifts; values(which) -> (component, spin).
     """
     n = found.n_components
     lattice = place.grid
     if lattice is None or place.edges is None:
-        return np.diag(found.energy).astype(complex)
+        return Chorus(np.diag(found.energy).astype(complex))
     where = np.stack(np.unravel_index(lattice.index, lattice.shape), axis=1)  # (n, 3) z, y, x
     kappa = (k.reshape(-1, 3) @ lattice.affine[:3, :3])[:, ::-1]
     point, stands_for = _listened(kappa, min(POINTS, SOUNDS // n + 1), rng)
@@ -95,7 +115,7 @@ def together(
     products = heard * scale[:, None] * scale[None, :]
     unknown = np.flatnonzero(alone == 0)  # no spin of the blocks speaks in them
     products[unknown, unknown] = found.energy[unknown]
-    return products
+    return Chorus(products)
 
 
 def _listened(kappa: Float, n: int, rng: np.random.Generator) -> tuple[NDArray[np.intp], Float]:

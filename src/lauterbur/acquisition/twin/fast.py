@@ -145,17 +145,17 @@ def _play_pass(part: Pass, players: Cast, axis, receive, accuracy, rng, out, rep
             witness.listen(found, column.k, drift, players, here, values(local))
         if not out.shape[1]:  # without a coil the witness alone listens
             continue
-        heard = together(found, column.k, place, offset, drift, size, values, rng)
+        chorus = together(found, column.k, place, offset, drift, size, values, rng)
         if encode is None:
             if witness is not None:  # told of the witnessed readouts only
                 ears = np.count_nonzero(np.isin(part.readouts, witness.readouts))
-                witness.left_out.append(_energy(heard) * len(part.readouts) / ears)
+                witness.left_out.append(chorus.energy() * len(part.readouts) / ears)
             continue
-        heard_so_far += _energy(heard)
+        heard_so_far += chorus.energy()
         limit = accuracy.together * math.sqrt(max(heard_so_far, loud**2) / max(1, n_live))
-        wanted = _needed(heard, limit)
+        wanted = chorus.needed(limit)
         if witness is not None:
-            witness.left_out.append(_energy(heard, ~wanted))
+            witness.left_out.append(chorus.energy(~wanted))
         if not wanted.any():
             continue
         found = found.subset(wanted)
@@ -171,7 +171,7 @@ def _play_pass(part: Pass, players: Cast, axis, receive, accuracy, rng, out, rep
             lambda done, i=i: tell(0.4 + 0.6 * (i + done) / len(columns), "encoding"),
         )
         if witness is not None:
-            witness.left_out.append(missed * _energy(heard))
+            witness.left_out.append(missed * chorus.energy())
         notes["groups"].append(
             {
                 "rows": len(group.readout),
@@ -274,21 +274,6 @@ def _loudest(energy: NDArray[np.float64], heard: float, beside: float = 0.0) -> 
     order = np.argsort(energy)
     wanted = np.ones(len(energy), bool)
     wanted[order[np.cumsum(energy[order]) <= heard**2 * (energy.sum() + beside)]] = False
-    return wanted
-
-
-def _energy(heard: NDArray[np.complex128], which: NDArray[np.bool_] | slice = slice(None)) -> float:
-    """Of these components together."""
-    return max(float(heard[which][:, which].sum().real), 0.0)
-
-
-def _needed(heard: NDArray[np.complex128], limit: float) -> NDArray[np.bool_]:
-    """All but the quietest, which together bring less than `limit` to the norm."""
-    order = np.argsort(np.diag(heard).real)
-    both = np.cumsum(np.cumsum(heard[np.ix_(order, order)].real, axis=0), axis=1)
-    too_loud = np.flatnonzero(np.diag(both) > limit**2)
-    wanted = np.ones(len(heard), bool)
-    wanted[order[: too_loud[0] if len(too_loud) else len(order)]] = False
     return wanted
 
 
