@@ -8,7 +8,7 @@ from boxes import Scan, nrmse, ring
 from laws import random_complex
 
 from lauterbur.errors import InputError
-from lauterbur.recon.coils import coarse_maps
+from lauterbur.recon.coils import _span, coarse_maps
 from lauterbur.recon.compress import compression
 from lauterbur.recon.fft import fft, resized
 from lauterbur.recon.reconstruction import reconstruct
@@ -94,3 +94,12 @@ def test_sensitivity_maps_are_the_receivers_up_to_a_common_factor():
     match = np.abs(np.sum(found.conj() * unit, axis=0))
     assert np.min(match[disc]) > 0.99
     assert np.allclose(np.linalg.norm(found, axis=0), 1, atol=1e-4)
+
+
+@pytest.mark.parametrize("n_patches", [20, 200])  # fewer than elements, and more
+def test_patches_are_spanned_alike_from_either_gram_matrix(n_patches):
+    patches = (random_complex((60, 8), 1) @ random_complex((8, n_patches), 2)).astype(np.complex64)
+    span = _span(patches)
+    assert span.shape == (60, 8)
+    assert np.allclose(span.conj().T @ span, np.eye(8), atol=1e-4)
+    assert np.linalg.norm(patches - span @ (span.conj().T @ patches)) < 1e-4 * np.linalg.norm(patches)
