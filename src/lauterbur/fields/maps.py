@@ -22,6 +22,13 @@ class FieldMaps:
     receive_affine: NDArray[np.float64] | None = (
         None  # (4, 4) of b1_minus where it lies on a coarser grid; None = affine
     )
+    transmit_affine: NDArray[np.float64] | None = (
+        None  # (4, 4) of b1_plus, e and the three maps below where they lie on a coarser grid; None = affine
+    )
+    conductivity: NDArray[np.float32] | None = None  # S/m, (z, y, x)
+    density: NDArray[np.float32] | None = None  # kg/m3, (z, y, x); 0 in air
+    part: NDArray[np.uint8] | None = None  # (z, y, x), index into subject.anatomy.PARTS
+    body_mass: float | None = None  # kg, of the whole patient, also of what lies outside the grid
     provenance: Mapping[str, Any] = field(
         default_factory=dict
     )  # which solver, with what: "quasi-static", "uniform" ...

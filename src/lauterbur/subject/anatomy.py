@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from lauterbur.errors import InputError
 
 MAP_NAMES = ("proton_density", "t1", "t2", "t2_prime", "off_resonance")
+PARTS = ("", "head", "trunk", "limb")  # of a body, that limits on local SAR tell apart
 FACES = ("-x", "+x", "-y", "+y", "-z", "+z")
 
 
@@ -105,6 +106,8 @@ class Subject:
     continues: tuple[str, ...] = ()  # faces of the grid where the body goes on beyond it: "-z" where a neck is cut
     seed: int = 0  # of the natural spread: whose tissue texture it is
     source: str = ""
+    part: NDArray[np.uint8] | None = None  # (z, y, x), index into PARTS; None where nobody said
+    body_mass: float | None = None  # kg, of the whole patient, also of what lies outside the grid
 
     def __post_init__(self) -> None:
         _check(self)
@@ -175,6 +178,12 @@ def _check(subject: Subject) -> None:
         )
     if affine.shape != (4, 4) or not np.isfinite(affine).all() or not abs(np.linalg.det(affine[:3, :3])) > 0:
         raise InputError(f"{name}: the affine must be an invertible (4, 4) matrix to metres")
+    if subject.part is not None and (subject.part.shape != labels.shape[1:] or subject.part.max() >= len(PARTS)):
+        raise InputError(
+            f"{name}: part has shape {subject.part.shape}; it must be {labels.shape[1:]}, with values below {len(PARTS)}"
+        )
+    if subject.body_mass is not None and not (np.isfinite(subject.body_mass) and subject.body_mass > 0):
+        raise InputError(f"{name}: a body mass of {subject.body_mass} kg; it must be positive")
     for i_z in range(labels.shape[1]):  # slice by slice: a whole-head sum would need another 30 MB for nothing
         part = fraction[:, i_z]
         if not (np.min(part) >= 0 and np.max(part.sum(axis=0)) <= 1 + 1e-4):
