@@ -12,7 +12,7 @@ class Accuracy:
     states: float = 1e-3  # a state is dropped where it can bring less than this part of the typical signal
     heard: float = 2.5e-3  # and is not listened to where less than this is left of it in k-space
     nodes: float = 1.5e-3  # interpolation between atoms, per parameter
-    rank: float = 2.5e-3  # of the readouts' and the time courses' bases, for spins heard one by one
+    rank: float = 1.5e-3  # of the readouts' and the time courses' bases, for spins heard one by one
     together: float = 2.5e-3  # a component is not encoded where all spins together do not show more than this
     sample: int = 192  # spins played exactly to choose all that
     one_noise: bool = False  # coils share one noise level: what may be left out is judged against all of them together

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from lauterbur.acquisition.twin.atoms import Extent
-from lauterbur.acquisition.twin.compile import PulseShape, Timeline
+from lauterbur.acquisition.twin.compile import Timeline
 from lauterbur.acquisition.twin.place import Place, find_lattice
+from lauterbur.acquisition.twin.played import PulseShape
 from lauterbur.acquisition.twin.pulses import N_COLUMNS, pulse_maps
 from lauterbur.acquisition.twin.spins import Spins
 from lauterbur.acquisition.twin.transform import alike
@@ -20,7 +21,7 @@ Float = NDArray[np.float64]
 RATES = 2, 3  # of longitudinal and transverse relaxation that a pulse is played with
 SLOW = 0.03, 0.2  # times the pulse's length: rates that are interpolated
 MUCH = 0.7  # of the atoms' plays that this may take
-Parameters = dict[str, Float]  # t1, t2, offset, diffusion, u (n,), position (n, 3), field (shape or 1, n) complex
+Parameters = dict[str, Float]  # t1, t2, offset, diffusion, u (n,), position (n, 3), field (drive, n) complex
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,12 +29,25 @@ class Cast:
     spins: Spins
     place: Place
     weight: NDArray[np.complex128]  # (n,), with the phase of B1+ where all pulses share it
-    field: NDArray[np.complex128]  # (1, n), or (shape, n) where pulses drive the channels differently; relative B1+
+    b1: NDArray[np.complex128]  # (tx, n) relative B1+; its size alone, (1, n), where all pulses share it
+    drives: NDArray[np.complex128]  # (drive, tx) channel weights
     u: Float  # m, (n,) along the selected axis
 
     @property
     def is_shared_field(self) -> bool:
-        return len(self.field) == 1
+        return len(self.drives) == 1
+
+    @property
+    def strongest(self) -> float:
+        """The largest relative B1+ of any spin under any drive."""
+        return max((float(np.abs(drive @ self.b1).max()) for drive in self.drives), default=0.0)
+
+    def driven(self, drive: int) -> Cast:
+        """As if all pulses shared this drive."""
+        if self.is_shared_field:
+            return self
+        size, turn = _polar(self.drives[drive] @ self.b1)
+        return replace(self, weight=self.weight * turn, b1=size[None, :], drives=np.ones((1, 1), complex))
 
     def parameters(self, chosen: NDArray, shift: Float, axis: Float) -> Parameters:
         """Of these spins, moved by `shift` (3,) m inside their boxes (with the off-resonance the shift brings)."""
@@ -41,6 +55,7 @@ class Cast:
         offset = s.off_resonance[chosen]
         if s.off_resonance_gradient is not None and shift.any():
             offset = offset + s.off_resonance_gradient[chosen] @ shift
+        field = self.drives @ self.b1[:, chosen]
         return {
             "t1": s.t1[chosen],
             "t2": s.t2[chosen],
@@ -48,33 +63,21 @@ class Cast:
             "diffusion": s.diffusion[chosen],
             "u": self.u[chosen] + shift @ axis,
             "position": s.position[chosen] + shift,
-            "field": self.field[:, chosen],
-            "b1": np.abs(self.field[0, chosen]),
+            "field": field,
+            "b1": np.abs(field[0]),
         }
 
 
-def cast(spins: Spins, shapes: tuple[PulseShape, ...], axis: Float | None) -> Cast:
+def cast(spins: Spins, drives: tuple[NDArray[np.complex128] | None, ...], axis: Float | None) -> Cast:
+    """drives: channel weights, as Played has them."""
     b1 = np.atleast_2d(spins.b1_plus)
-    drives = []
-    for shape in shapes:
-        if shape.weights is None:
-            drives.append(np.ones(len(b1), complex))
-        elif len(shape.weights) == len(b1):
-            drives.append(shape.weights)
-        else:
+    weights = [np.ones(len(b1), complex) if drive is None else drive for drive in drives] or [np.ones(len(b1), complex)]
+    for drive in weights:
+        if len(drive) != len(b1):
             raise InputError(
-                f"the program drives {len(shape.weights)} transmit channels, but the spins carry b1_plus of {len(b1)}; "
-                f"give b1_plus as ({len(shape.weights)}, n)"
+                f"the program drives {len(drive)} transmit channels, but the spins carry b1_plus of {len(b1)}; "
+                f"give b1_plus as ({len(drive)}, n)"
             )
-    distinct = np.unique(np.array(drives), axis=0) if drives else np.ones((1, len(b1)))
-    weight = spins.weight.astype(complex)
-    if len(distinct) <= 1:
-        field = (distinct[0] @ b1)[None, :] if len(distinct) else b1[:1]
-        size = np.abs(field)
-        turn = np.where(size > 0, field / np.where(size > 0, size, 1), 1)[0]
-        weight, field = weight * turn, size.astype(complex)
-    else:
-        field = np.array(drives) @ b1
     edges = spins.edges
     if edges is None and spins.volume is not None:
         sides = np.cbrt(spins.volume)
@@ -88,7 +91,17 @@ def cast(spins: Spins, shapes: tuple[PulseShape, ...], axis: Float | None) -> Ca
         edges = None
     place = Place(spins.position, edges, find_lattice(spins))
     u = spins.position @ (np.zeros(3) if axis is None else axis)
-    return Cast(spins, place, weight, field, u)
+    weight, shared = spins.weight.astype(complex), np.array(weights)
+    if len(weights) == 1:
+        size, turn = _polar(weights[0] @ b1)
+        weight, b1, shared = weight * turn, size[None, :], np.ones((1, 1), complex)
+    return Cast(spins, place, weight, b1, shared, u)
+
+
+def _polar(field: NDArray[np.complex128]) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
+    """Size and unit phase."""
+    size = np.abs(field)
+    return size.astype(complex), np.where(size > 0, field / np.where(size > 0, size, 1), 1)
 
 
 def maps_of(line: Timeline, parameters: Parameters) -> NDArray[np.float32]:
@@ -104,12 +117,12 @@ def maps_of(line: Timeline, parameters: Parameters) -> NDArray[np.float32]:
     r1, r2 = 1 / p["t1"], 1 / p["t2"]
     for i in np.unique(line.shape):
         shape = line.shapes[i]
-        drive = p["field"][min(i, len(p["field"]) - 1)]
+        drive = p["field"]
 
         def played(
             who: NDArray, t1: NDArray, t2: NDArray, shape: PulseShape = shape, drive: NDArray = drive
         ) -> NDArray:
-            return pulse_maps(shape, drive[who], p["offset"][who], p["position"][who], t1, t2)
+            return pulse_maps(shape, drive[:, who], p["offset"][who], p["position"][who], t1, t2)
 
         length = float(shape.length.sum())
         slow = (r1 * length < SLOW[0]) & (r2 * length < SLOW[1])

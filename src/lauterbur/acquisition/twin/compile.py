@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from lauterbur.acquisition.twin.composite import fused
+from lauterbur.acquisition.twin.played import Played, PulseShape
 from lauterbur.errors import UnsupportedError
 from lauterbur.program import Column, Gradient, Program, RfPulse, adc_blocks, b1, block_starts, receiver_phase, rf_steps
 
@@ -22,47 +24,7 @@ EXTENT = 0.8  # m; steps excite again 1 / step away in frequency, which must be 
 
 
 @dataclass(frozen=True, eq=False)
-class PulseShape:
-    """One distinct pulse with the gradient under it, its phase taken out."""
-
-    length: Float  # s, (step,)
-    b1: NDArray[np.complex128]  # Hz, (step,), our sense, in the frame that turns with the pulse's frequency
-    frequency: float  # Hz, of the pulse against the Larmor frequency; the frames meet at the start of the waveform
-    gradient: Float  # Hz/m, (step, 3), mean over each step
-    before: float  # s from the start of the waveform to the centre
-    after: float  # s from the centre to the end
-    moment_before: Float  # 1/m, (3,)
-    moment_after: Float
-    weights: NDArray[np.complex128] | None  # (tx,) channel weights
-    use: str
-
-    def coarser(self, longest: float) -> PulseShape:
-        """Neighbouring steps as their mean, up to this long (s): an error of the length's square."""
-        edge = np.cumsum(self.length) - self.length
-        first = np.flatnonzero(np.diff(np.floor(edge / longest + 1e-6), prepend=-1.0))
-        length = np.add.reduceat(self.length, first)
-        field = np.add.reduceat(self.b1 * self.length, first) / length
-        gradient = np.add.reduceat(self.gradient * self.length[:, None], first) / length[:, None]
-        return replace(self, length=length, b1=np.asarray(field, complex), gradient=gradient)
-
-    @property
-    def direction(self) -> Float | None:
-        """(3,) unit vector of the gradient under the pulse; zeros without one, None if it turns during the pulse."""
-        size = np.linalg.norm(self.gradient, axis=1)
-        if not size.max() > 0:
-            return np.zeros(3)
-        axis = self.gradient[np.argmax(size)] / size.max()
-        across = self.gradient - np.outer(self.gradient @ axis, axis)
-        return axis if np.abs(across).max() <= 1e-6 * size.max() else None
-
-
-@dataclass(frozen=True, eq=False)
-class Timeline:
-    shapes: tuple[PulseShape, ...]
-    shape: NDArray[np.int32]  # (pulse,)
-    phase: Float  # rad, (pulse,): the pulse's field is its shape's times exp(i phase), our sense
-    time: Float  # s, (pulse,), centres
-    k: Float  # 1/m, (pulse, 3): K at the centres
+class Timeline(Played):
     diffusion: (
         Float  # (pulse, 4): over the interval that ends at this pulse, integral of K - K_start (3) and of its square
     )
@@ -154,13 +116,9 @@ def timeline(program: Program, *, larmor_frequency: float = 0.0, with_diffusion:
     pulse_blocks = np.flatnonzero(blocks[:, Column.RF] >= 0)
     keys: dict[tuple, int] = {}
     canonical = np.array([keys.setdefault(_shape_key(p, larmor_frequency), len(keys)) for p in program.rf], np.int32)
-    columns = (
-        np.column_stack(
-            (canonical[blocks[pulse_blocks, Column.RF]], blocks[pulse_blocks][:, [*gradient_columns, Column.SHIM]])
-        )
-        if len(pulse_blocks)
-        else np.zeros((0, 6), np.int32)
-    )
+    drives, drive_of = _drives(program, blocks[pulse_blocks, Column.SHIM])
+    rf, under = canonical[blocks[pulse_blocks, Column.RF]], blocks[pulse_blocks][:, gradient_columns]
+    columns = np.column_stack((rf, under, drive_of)) if len(pulse_blocks) else np.zeros((0, 6), np.int32)
     _, first, shape = np.unique(columns, axis=0, return_index=True, return_inverse=True)
     shapes, center_moment = [], np.zeros((len(first), 3))
     for n, block in enumerate(pulse_blocks[first]):
@@ -189,7 +147,6 @@ def timeline(program: Program, *, larmor_frequency: float = 0.0, with_diffusion:
         at = np.concatenate((pulse.delay + edges, [pulse.delay + pulse.center]))
         inside = _block_integrals(program, blocks[block], at)
         center_moment[n] = inside[-1]
-        s = blocks[block, Column.SHIM]
         shapes.append(
             PulseShape(
                 length,
@@ -200,18 +157,21 @@ def timeline(program: Program, *, larmor_frequency: float = 0.0, with_diffusion:
                 pulse.duration - pulse.center,
                 inside[-1] - inside[0],
                 inside[-2] - inside[-1],
-                np.conj(program.shims[s]) if s >= 0 else None,
+                np.full(len(length), drive_of[first[n]]),
                 pulse.use,
             ).coarser(min(LONGEST_STEP, 1 / max(steepest * EXTENT, 1.0)))
         )
-    kind_of = shape.astype(np.int32).reshape(-1)
+    kind = shape.astype(np.int32).reshape(-1)
     events = [program.rf[i] for i in blocks[pulse_blocks, Column.RF]]
     time = starts[pulse_blocks] + np.array([p.delay + p.center for p in events])
-    k = k_start[pulse_blocks] + center_moment[kind_of]
+    k = k_start[pulse_blocks] + center_moment[kind]
     phase = -np.array([p.phase_offset + p.phase_ppm * 1e-6 * larmor_frequency for p in events])
+    listening = adc_blocks(program)
+    adcs = np.searchsorted(listening, np.append(pulse_blocks, program.n_blocks))
+    played = fused(Played(tuple(shapes), kind, phase, time, k, drives), np.diff(adcs) > 0)
+    time, k = played.time, played.k
 
     # readouts
-    listening = adc_blocks(program)
     adc = blocks[listening, Column.ADC].astype(np.int32)
     n_samples = np.array([program.adc[i].n_samples for i in adc], np.int32)
     dwell = np.array([program.adc[i].dwell for i in adc], float)
@@ -224,17 +184,18 @@ def timeline(program: Program, *, larmor_frequency: float = 0.0, with_diffusion:
         a = program.adc[blocks[block, Column.ADC]]
         windows.append(_block_integrals(program, blocks[block], a.delay + (np.arange(a.n_samples) + 0.5) * a.dwell))
     before = (np.searchsorted(time, start, side="right") - 1).astype(np.int32)
-    _refuse_overlap(shapes, kind_of, time, before, start, dwell, n_samples, listening)
+    _refuse_overlap(played.shapes, played.shape, time, before, start, dwell, n_samples, listening)
 
     diffusion, heard = np.zeros((len(time), 4)), np.zeros((len(start), 5))
     if with_diffusion and len(time):
         diffusion, heard = _diffusion(program, starts, k_start, time, k, start + (n_samples - 1) * dwell / 2, before)
     return Timeline(
-        tuple(shapes),
-        kind_of,
-        phase,
+        played.shapes,
+        played.shape,
+        played.phase,
         time,
         k,
+        drives,
         diffusion,
         heard,
         before,
@@ -247,6 +208,22 @@ def timeline(program: Program, *, larmor_frequency: float = 0.0, with_diffusion:
         tuple(receiver_phase(a, larmor_frequency=larmor_frequency) for a in program.adc),
         adc,
     )
+
+
+def _drives(program: Program, shim: NDArray) -> tuple[tuple[NDArray[np.complex128] | None, ...], NDArray[np.intp]]:
+    """The distinct channel weights of these shims (pulse,), and which of them each has. -1: all channels alike."""
+    known: dict[bytes, int] = {}
+    drives: list[NDArray[np.complex128] | None] = []
+    used, back = np.unique(shim, return_inverse=True)
+    number = np.empty(len(used), np.intp)
+    for i, row in enumerate(used):
+        weights = np.conj(program.shims[row]) if row >= 0 else None
+        key = b"" if weights is None else (weights + 0).tobytes()
+        if key not in known:
+            known[key] = len(drives)
+            drives.append(weights)
+        number[i] = known[key]
+    return tuple(drives), number[back.reshape(-1)]
 
 
 def _refuse_overlap(shapes, kind_of, time, before, start, dwell, n_samples, listening) -> None:

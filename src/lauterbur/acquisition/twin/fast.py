@@ -42,6 +42,9 @@ from lauterbur.program import Program
 Progress = Callable[[float, str], None]
 
 EARS_BYTES = 200e6  # of the coils' sensitivities at the spins of a pass
+MANY_OWN = (
+    200_000  # spins that are driven differently by the pulses of a pass, which then take the drive of its own slice
+)
 SOUND_BYTES = 200e6  # of all components at all spins: where they are no more, the spins speak once
 
 
@@ -77,9 +80,9 @@ def play_fast(
         return out, report
 
     axis = selected_axis(line.shapes)
-    players = cast(spins, line.shapes, axis)
+    players = cast(spins, line.drives, axis)
     along = np.zeros(3) if axis is None else axis
-    selection = Selection.of(line, along, players.u, spins.off_resonance, float(np.abs(players.field).max()))
+    selection = Selection.of(line, along, players.u, spins.off_resonance, players.strongest)
     margin = 0.0 if players.place.edges is None else float(np.abs(players.place.edges @ along).sum() / 2)
     passes = plan_passes(selection, margin, accuracy.rank, accuracy.nodes)
     for i, part in enumerate(passes):
@@ -112,6 +115,9 @@ def _play_pass(part: Pass, players: Cast, axis, receive, accuracy, rng, out, rep
     size = np.abs(players.weight[chosen])
     if not len(part.readouts) or not len(part.timeline.time) or not size.sum() > 0:
         return
+    own = _own_drives(part)
+    if len(own) == 1 and len(chosen) > MANY_OWN:
+        players = players.driven(own[0])
     receive = _ears(receive, chosen)
     columns, tables, ensemble, notes = _prepare(part, players, chosen, axis, accuracy, rng, witness, tell)
     report["states"] = max(report["states"], notes["states"])
@@ -185,6 +191,16 @@ def _play_pass(part: Pass, players: Cast, axis, receive, accuracy, rng, out, rep
         )
     if witness is not None:
         witness.heard.append(heard_so_far)
+
+
+def _own_drives(part: Pass) -> list[int]:
+    """Of the pulses that a pass is about: those that readouts follow, and those that do not select. The others are pulses of
+    neighbouring slices, whose weights are much like these."""
+    line = part.timeline
+    shapes = [line.shapes[i] for i in np.unique(line.shape)]
+    own = [line.shapes[i] for i in np.unique(line.shape[line.pulse[part.readouts]])]
+    own += shapes if part.reach is None else [s for s in shapes if s.direction is not None and not s.direction.any()]
+    return sorted({int(drive) for shape in own for drive in shape.drive})
 
 
 def _prepare(

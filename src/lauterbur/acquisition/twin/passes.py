@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lauterbur.acquisition.twin.atoms import LOCAL, halfway_error
-from lauterbur.acquisition.twin.compile import PulseShape, Timeline
+from lauterbur.acquisition.twin.compile import Timeline
+from lauterbur.acquisition.twin.played import PulseShape
 from lauterbur.acquisition.twin.pulses import pulse_maps
 from lauterbur.acquisition.twin.selection import Reach, Selection, feature_length, mean_gradient, prepares
 

@@ -14,21 +14,22 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from lauterbur.acquisition.twin.compile import PulseShape
+from lauterbur.acquisition.twin.played import PulseShape
 
 # Columns of a map: real and imaginary parts of alpha, beta, gamma, delta, epsilon; then zeta, eta.
 N_COLUMNS = 12
 
 
 @numba.njit(cache=True, fastmath=False)
-def _integrate(length, b_re, b_im, gradient, b1_re, b1_im, offset, position, r1, r2):
+def _integrate(length, b_re, b_im, gradient, drive, b1, offset, position, r1, r2):
     """One atom through one pulse. Four columns (start +x, +y, +z, equilibrium source) of the 3x3 map and its offset."""
     m = np.zeros((3, 4))
     m[0, 0] = m[1, 1] = m[2, 2] = 1.0
     for step in range(len(length)):
         t = length[step]
-        br = b_re[step] * b1_re - b_im[step] * b1_im
-        bi = b_re[step] * b1_im + b_im[step] * b1_re
+        here = b1[drive[step]]
+        br = b_re[step] * here.real - b_im[step] * here.imag
+        bi = b_re[step] * here.imag + b_im[step] * here.real
         f = gradient[step, 0] * position[0] + gradient[step, 1] * position[1] + gradient[step, 2] * position[2] + offset
         # half a step of relaxation, the rotation, half a step of relaxation
         e1, e2 = math.exp(-0.5 * t * r1), math.exp(-0.5 * t * r2)
@@ -59,11 +60,26 @@ def _integrate(length, b_re, b_im, gradient, b1_re, b1_im, offset, position, r1,
 
 @numba.njit(parallel=True, cache=True)
 def _maps(
-    length, b_re, b_im, frequency, gradient, before, after, turn_before, turn_after, b1, offset, position, r1, r2, out
+    length,
+    b_re,
+    b_im,
+    frequency,
+    gradient,
+    drive,
+    before,
+    after,
+    turn_before,
+    turn_after,
+    b1,
+    offset,
+    position,
+    r1,
+    r2,
+    out,
 ):
     for n in numba.prange(len(offset)):
         detuned = offset[n] - frequency
-        m = _integrate(length, b_re, b_im, gradient, b1[n].real, b1[n].imag, detuned, position[n], r1[n], r2[n])
+        m = _integrate(length, b_re, b_im, gradient, drive, b1[:, n], detuned, position[n], r1[n], r2[n])
         turn = -2 * math.pi * frequency * (before + after)  # back from the pulse's frame
         c, s = math.cos(turn), math.sin(turn)
         for col in range(4):
@@ -106,19 +122,25 @@ def _maps(
 def pulse_maps(
     shape: PulseShape, b1: NDArray, offset: NDArray, position: NDArray, t1: NDArray, t2: NDArray
 ) -> NDArray[np.float32]:
-    """(N_COLUMNS, atom) maps of one pulse: b1 relative to nominal, complex (atom,); offset Hz; position m (atom, 3)."""
+    """(N_COLUMNS, atom) maps of one pulse: offset Hz; position m (atom, 3).
+
+    b1: relative to nominal, complex, (drive, atom) as the pulse's steps are driven; where all are driven alike, (atom,).
+    """
     out = np.empty((N_COLUMNS, len(offset)))
+    field = np.ascontiguousarray(np.atleast_2d(b1), np.complex128)
+    drive = shape.drive if len(field) > 1 else np.zeros_like(shape.drive)
     _maps(
         shape.length,
         shape.b1.real.copy(),
         shape.b1.imag.copy(),
         shape.frequency,
         np.ascontiguousarray(shape.gradient),
+        drive,
         shape.before,
         shape.after,
         shape.moment_before,
         shape.moment_after,
-        np.ascontiguousarray(b1, np.complex128),
+        field,
         np.ascontiguousarray(offset, np.float64),
         np.ascontiguousarray(position, np.float64),
         1 / t1,

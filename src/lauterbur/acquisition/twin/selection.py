@@ -9,7 +9,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from lauterbur.acquisition.twin.compile import PulseShape, Timeline
+from lauterbur.acquisition.twin.compile import Timeline
+from lauterbur.acquisition.twin.played import PulseShape
 from lauterbur.acquisition.twin.pulses import pulse_maps
 
 Float = NDArray[np.float64]

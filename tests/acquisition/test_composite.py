@@ -1,0 +1,81 @@
+"""Composite pulses: kT-points and spokes, channel by channel, beside the isochromats that know nothing of them."""
+
+import numpy as np
+import pytest
+from programs import Builder, flat
+
+import lauterbur as lb
+from lauterbur.acquisition.twin.compile import timeline
+from lauterbur.acquisition.twin.spins import Spins
+
+N_TX = 4
+
+
+def channels(position: np.ndarray) -> np.ndarray:
+    """(tx, n): smooth complex fields that differ in size and phase from place to place."""
+    turn = 2 * np.pi * np.arange(N_TX) / N_TX
+    toward = position[:, 0] * np.cos(turn)[:, None] + position[:, 1] * np.sin(turn)[:, None]
+    return (0.3 + 2.0 * toward) * np.exp(1j * (turn[:, None] + 12 * toward))
+
+
+def disc(n: int, rng) -> Spins:
+    position = rng.uniform(-0.06, 0.06, (n, 3)) * [1, 1, 0.1]
+    return Spins(
+        position,
+        rng.uniform(0.5, 1, n),
+        rng.uniform(0.5, 2, n),
+        rng.uniform(0.04, 0.2, n),
+        off_resonance=rng.uniform(-150, 150, n),
+        b1_plus=channels(position),
+    )
+
+
+def excited(builder: Builder, rng, flip: float, phase: float, *, g=(0.0, 0.0, 0.0), frequency=0.0, n=3) -> Builder:
+    """Sub-pulses with weights of their own, blips between them; the last block rewinds the slice gradient, if any."""
+    weights = rng.normal(size=(n, N_TX)) + 1j * rng.normal(size=(n, N_TX))
+    for i in range(n):
+        builder.pulse(flip / n, phase, 2e-4, g=g, frequency=frequency, use="excitation", shim=weights[i])
+        if i < n - 1:
+            blip = rng.uniform(-1, 1, 3) * [8.0, 8.0, 0.0] / 1e-4 - np.array(g) * 2
+            builder.block(1e-4, gradients=[flat(x, 1e-4) for x in blip])
+    return builder
+
+
+@pytest.mark.parametrize(("g", "frequency"), [((0.0, 0.0, 0.0), 0.0), ((0.0, 0.0, 3e5), 900.0)])
+def test_sub_pulses_act_as_the_isochromats_say(g, frequency):
+    """kT-points, then spokes off the centre: steady state of a spoiled gradient echo."""
+    rng = np.random.default_rng(5)
+    builder = Builder()
+    for i in range(12):
+        phase = np.deg2rad(58.5 * i * (i + 1))  # half of 117 degrees, quadratic
+        excited(builder, np.random.default_rng(7), 0.7, phase, g=g, frequency=frequency)
+        builder.listen(8, 2e-5, g=(2e3, 0, 0)).block(2e-3, gradients=[flat(1e5, 2e-3), None, flat(1.5e5, 2e-3)])
+    program, spins = builder.program(), disc(150, rng)
+    assert len(timeline(program).time) == 12 and (any(g) or len(timeline(program).shapes) == 1)
+    coils = np.eye(len(spins), dtype=complex)  # every spin is heard alone
+    right = lb.simulate(program, spins, coils, engine="reference").samples
+    fast = lb.simulate(program, spins, coils)
+    assert fast.header.provenance["engine"] == "fast"
+    assert np.linalg.norm(fast.samples - right) <= 2e-3 * np.linalg.norm(right)
+    alike = Spins(spins.position, spins.proton_density, spins.t1, spins.t2, off_resonance=spins.off_resonance)
+    other = Builder()
+    for i in range(12):
+        other.pulse(0.7, np.deg2rad(58.5 * i * (i + 1)), 6e-4, g=g, use="excitation").wait(2e-4)
+        other.listen(8, 2e-5, g=(2e3, 0, 0)).block(2e-3, gradients=[flat(1e5, 2e-3), None, flat(1.5e5, 2e-3)])
+    plain = lb.simulate(other.program(), alike, coils).samples
+    assert np.linalg.norm(plain - right) > 0.1 * np.linalg.norm(right)  # the sub-pulses do matter
+
+
+def test_only_neighbours_that_are_driven_differently_are_one_pulse():
+    """Not those that are far apart, that a window lies between, or that are driven alike."""
+    a, b = [1.0, 0.5j], [0.3, 1.0]
+
+    def count(second, between) -> int:
+        builder = Builder().pulse(0.1, use="excitation", shim=a)
+        between(builder)
+        return len(timeline(builder.pulse(0.1, use="excitation", shim=second).listen(1, 1e-6).program()).time)
+
+    assert count(b, lambda builder: builder.wait(1e-4)) == 1
+    assert count(b, lambda builder: builder.wait(2e-3)) == 2
+    assert count(b, lambda builder: builder.listen(1, 1e-6)) == 2
+    assert count(a, lambda builder: builder.wait(1e-4)) == 2
