@@ -1,4 +1,4 @@
-"""Fields to try SAR on without a Maxwell solver: eight loops around a layered cylinder, E = i w A with a wave's phase and decay.
+"""Fields to try SAR on without a Maxwell solver: loops around a layered cylinder, E = i w A, and scattered waves.
 
 Not a solution of Maxwell's equations (no charges at borders); as smooth, as local and as many as real ones.
 """
@@ -12,10 +12,10 @@ from lauterbur.fields.wires import vector_potential
 from lauterbur.scanner.machine import Loop
 
 OMEGA = 2 * np.pi * 210.76e6  # rad/s
-WAVE = 2 * np.pi / 0.16 * (1 + 0.15j)  # 1/m, in muscle
+WAVE = 2 * np.pi / 0.16 * (1 + 0.1j)  # 1/m, in muscle
 
 
-def loop_fields(step: float = 5e-3, size=(0.60, 0.26, 0.42), channels: int = 8, arms: bool = True) -> FieldMaps:
+def loop_fields(step: float = 5e-3, size=(0.60, 0.26, 0.42), channels: int = 8, arms: bool = True, seed: int = 1) -> FieldMaps:
     """size m (z, y, x) of an elliptic trunk with skin fat, lungs, spine and organs; 380,000 voxels at 5 mm, arms aside."""
     reach = np.array(size) / 2 + np.array([0, 2 * step, 0.11 if arms else 2 * step])
     axes = [np.arange(-int(r / step), int(r / step) + 1) * step for r in reach]
@@ -42,14 +42,20 @@ def loop_fields(step: float = 5e-3, size=(0.60, 0.26, 0.42), channels: int = 8, 
         sigma[mask], density[mask], part[mask] = s, rho, of
 
     points = np.stack((x, y, z), axis=-1).reshape(-1, 3)
+    rng = np.random.default_rng(seed)
     e = np.zeros((channels, 3, *z.shape), np.complex64)
     for c in range(channels):
         angle = 2 * np.pi * (c + 0.5) / channels
-        loop, middle = _loop(angle, half + 0.1 + 0.05 * arms)
+        loop, middle = _loop(angle, np.array([0.34, 0.34, 0.34]))
         a = vector_potential(loop, points)
         away = np.linalg.norm(points - middle, axis=1)
-        wave = np.exp(1j * WAVE * away)
-        e[c] = (1j * OMEGA * a * wave[:, None] * 0.5).T.reshape(3, *z.shape)
+        field = 1j * OMEGA * a * np.exp(1j * WAVE * (away - 0.15))[:, None]
+        scale = np.abs(field[density.ravel() > 0]).mean() * np.exp(-(away - away.min()) / 0.1)
+        for _ in range(6):  # what the body and its borders scatter: plane waves of the tissue's wavelength
+            direction, polarisation = rng.normal(size=3), rng.normal(size=3) + 1j * rng.normal(size=3)
+            direction *= WAVE.real / np.linalg.norm(direction)
+            field += (0.8 * scale * np.exp(1j * points @ direction))[:, None] * polarisation
+        e[c] = (0.3 * field).T.reshape(3, *z.shape)
     affine = np.diag([step, step, step, 1.0])
     affine[:3, 3] = [axes[2][0], axes[1][0], axes[0][0]]
     empty = np.zeros((1, 1, 1), np.float32)
@@ -69,7 +75,7 @@ def loop_fields(step: float = 5e-3, size=(0.60, 0.26, 0.42), channels: int = 8, 
 
 
 def _loop(angle: float, half: np.ndarray) -> tuple[Loop, np.ndarray]:
-    """A loop 0.4 m long over an eighth of an elliptic cylinder."""
+    """A loop 0.4 m long over an eighth of a cylinder."""
     span = angle + np.linspace(-0.35, 0.35, 9)
     x, y = half[2] * np.cos(span), half[1] * np.sin(span)
     top = np.stack((x, y, np.full(9, 0.2)), axis=1)
