@@ -15,7 +15,9 @@ OMEGA = 2 * np.pi * 210.76e6  # rad/s
 WAVE = 2 * np.pi / 0.16 * (1 + 0.1j)  # 1/m, in muscle
 
 
-def loop_fields(step: float = 5e-3, size=(0.60, 0.26, 0.42), channels: int = 8, arms: bool = True, seed: int = 1) -> FieldMaps:
+def loop_fields(
+    step: float = 5e-3, size=(0.60, 0.26, 0.42), channels: int = 8, arms: bool = True, seed: int = 1
+) -> FieldMaps:
     """size m (z, y, x) of an elliptic trunk with skin fat, lungs, spine and organs; 380,000 voxels at 5 mm, arms aside."""
     reach = np.array(size) / 2 + np.array([0, 2 * step, 0.11 if arms else 2 * step])
     axes = [np.arange(-int(r / step), int(r / step) + 1) * step for r in reach]

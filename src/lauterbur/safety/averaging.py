@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from lauterbur.safety.cubes import Cubes, box_edges
+from lauterbur.safety.cubes import CENTRED, USED, Cubes, box_edges, whole_voxels
 
 LIMB = 3  # in PARTS
 
@@ -38,6 +38,13 @@ def cube_means(cubes: Cubes, power: NDArray[np.float32], row: NDArray[np.int32])
 def cube_parts(cubes: Cubes, part: NDArray[np.uint8], tissue: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """(cube,): the part its voxel belongs to; but a limb's cube that holds any other tissue is held to that part's limit."""
     return _cube_parts(cubes.voxel, cubes.direction, cubes.side, cubes.spacing, part, tissue)
+
+
+def spread(cubes: Cubes, value: NDArray) -> NDArray[np.float32]:
+    """(z, y, x): in each voxel the largest value (cube,) of the cubes that count for it; 0 in air."""
+    out = np.zeros(cubes.status.shape, np.float32)
+    _spread_(out, cubes.status, cubes.voxel, cubes.direction, cubes.side, cubes.spacing, np.asarray(value, np.float32))
+    return out
 
 
 @njit(cache=True, parallel=True)
@@ -117,3 +124,20 @@ def _cube_parts(voxel, direction, side, spacing, part, tissue):  # type: ignore[
                         if tissue[z, y, x] and part[z, y, x] != LIMB:
                             found[n] = part[z, y, x]
     return found
+
+
+@njit(cache=True)
+def _spread_(out, status, voxel, direction, side, spacing, value):  # type: ignore[no-untyped-def]
+    low, high = np.empty(3), np.empty(3)
+    first, last = np.empty(3, np.int64), np.empty(3, np.int64)
+    for n in range(len(voxel)):
+        z, y, x = voxel[n]
+        out[z, y, x] = max(out[z, y, x], value[n])
+        if direction[n] == CENTRED:
+            box_edges(z, y, x, CENTRED, side[n], spacing, low, high)
+            whole_voxels(low, high, first, last)
+            for a in range(first[0], last[0]):
+                for b in range(first[1], last[1]):
+                    for c in range(first[2], last[2]):
+                        if status[a, b, c] == USED:
+                            out[a, b, c] = max(out[a, b, c], value[n])

@@ -43,8 +43,10 @@ def averaging_cubes(density: NDArray, spacing: NDArray, mass: float) -> Cubes:
     total = float(voxel_mass.sum())
     if not (np.isfinite(mass) and mass > 0):
         raise InputError(f"averaging mass {mass} kg; it must be positive")
-    if not total >= mass:
-        raise InputError(f"the tissue on the grid weighs {total * 1e3:.4g} g, less than the {mass * 1e3:g} g to average over")
+    if not total >= 2 * mass:  # then one of two opposite directions from any voxel holds the mass
+        raise InputError(
+            f"the tissue on the grid weighs {total * 1e3:.4g} g; averaging over {mass * 1e3:g} g needs twice that"
+        )
     tissue = voxel_mass > 0
     mass_below, tissue_below = _sums_below(voxel_mass), _sums_below(tissue)
     voxel = np.argwhere(tissue).astype(np.int32)
@@ -202,13 +204,22 @@ def _centred(voxel, mass_below, tissue_below, spacing, mass):  # type: ignore[no
 
 
 @njit(cache=True)
+def whole_voxels(low, high, first, last):  # type: ignore[no-untyped-def]
+    """Voxels first to last - 1 lie wholly inside the edges."""
+    for axis in range(3):
+        first[axis], last[axis] = int(np.ceil(low[axis] - 1e-9)), int(np.floor(high[axis] + 1e-9))
+
+
+@njit(cache=True)
 def _mark_used_(status, voxel, side, spacing):  # type: ignore[no-untyped-def]
     low, high = np.empty(3), np.empty(3)
+    first, last = np.empty(3, np.int64), np.empty(3, np.int64)
     for i in range(len(voxel)):
         box_edges(voxel[i, 0], voxel[i, 1], voxel[i, 2], CENTRED, side[i], spacing, low, high)
-        for z in range(int(np.ceil(low[0] - 1e-9)), int(np.floor(high[0] + 1e-9))):
-            for y in range(int(np.ceil(low[1] - 1e-9)), int(np.floor(high[1] + 1e-9))):
-                for x in range(int(np.ceil(low[2] - 1e-9)), int(np.floor(high[2] + 1e-9))):
+        whole_voxels(low, high, first, last)
+        for z in range(first[0], last[0]):
+            for y in range(first[1], last[1]):
+                for x in range(first[2], last[2]):
                     if status[z, y, x] == UNUSED:
                         status[z, y, x] = USED
 

@@ -1,5 +1,7 @@
 """SarModel: what a drive of the transmit channels does to the tissue, as matrices.
 
+    sar = sar_model(fields)                               # 10 g, compressed at 10 %, safety factor 1.4
+    sar = sar_model(fields, overestimation=0)             # every cube's matrix
     sar = sar_from_matrices(local)                        # somebody's matrices, (n, tx, tx) or (tx, tx, n)
     local_sar(sar, weights)                               # W/kg at every point
     sar_of(sar, weights)                                  # the worst of each kind, and where
@@ -10,7 +12,7 @@ duty cycle, or sum Q over what is played. Every SAR told here holds the safety f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,12 +20,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lauterbur.errors import InputError
+from lauterbur.fields.maps import FieldMaps
+from lauterbur.safety.averaging import cube_means, cube_parts
+from lauterbur.safety.cubes import AIR, UNUSED, USED, VALID, Cubes, averaging_cubes, cube_centres
+from lauterbur.safety.heating import EXPOSED, absorbed, body_mass, exposed, mean_over
+from lauterbur.safety.matrices import check_matrices, numbers, packed, points_first, unpacked
+from lauterbur.safety.vop import compress
 from lauterbur.subject.anatomy import PARTS
 
 SAFETY_FACTOR = 1.4  # scanners' SAR differs from measurement by 13-27 % (PMC5875836): a margin of 1.3-1.5
-HERMITIAN = 1e-5  # of the largest entry: what rounding to single precision may leave
-NEGATIVE = 1e-5  # of the largest eigenvalue: the same
-LIMB = PARTS.index("limb")
+HEAD, LIMB = PARTS.index("head"), PARTS.index("limb")
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,20 +98,72 @@ def sar_from_matrices(
     )
 
 
-def points_first(local: ArrayLike) -> NDArray[np.complex128]:
-    """(n, tx, tx) complex, from that or from (tx, tx, n); what is square both ways is taken as points first."""
-    matrices = _numbers(local, "local")
-    if matrices.ndim == 2:
-        matrices = matrices[None]
-    if matrices.ndim != 3:
-        raise InputError(f"local has shape {matrices.shape}; it must be (point, tx, tx) or (tx, tx, point)")
-    if matrices.shape[1] != matrices.shape[2]:
-        if matrices.shape[0] != matrices.shape[1]:
-            raise InputError(
-                f"local has shape {matrices.shape}; no two neighbouring axes are equal, as (tx, tx) must be"
+def sar_model(
+    fields: FieldMaps,
+    *,
+    averaging_mass: float = 10e-3,
+    overestimation: float = 0.1,
+    safety_factor: float = SAFETY_FACTOR,
+    progress: Callable[[float], None] | None = None,
+) -> SarModel:
+    """Needs e, conductivity and density; part and body_mass where known.
+
+    overestimation: of the largest eigenvalue of all matrices that share a limit; 0 keeps every matrix. progress is told the share done.
+    """
+    if not 0 <= overestimation <= 1:
+        raise InputError(f"overestimation {overestimation}; it must be from 0 (no compression) to 1, 0.1 is usual")
+    tell = progress or (lambda _: None)
+    tissue, power = absorbed(fields)
+    part = np.zeros(tissue.row.shape, np.uint8) if fields.part is None else fields.part
+    tell(0.1)
+    cubes = averaging_cubes(fields.density * (tissue.row >= 0), tissue.spacing, averaging_mass)  # type: ignore[operator]
+    tell(0.3)
+    local = cube_means(cubes, power, tissue.row)
+    of_cube = cube_parts(cubes, part, tissue.row >= 0)
+    tell(0.5)
+
+    kept, z = np.arange(len(local)), np.zeros(len(local))
+    if overestimation > 0:
+        groups = [g for g in (np.flatnonzero(of_cube != LIMB), np.flatnonzero(of_cube == LIMB)) if len(g)]
+        points = []  # each group has its own limit, so its own points and its own z
+        for i, group in enumerate(groups):
+            chosen, z_group = compress(
+                local[group], overestimation=overestimation, progress=_within(tell, i, len(groups))
             )
-        matrices = np.moveaxis(matrices, 2, 0)
-    return np.ascontiguousarray(matrices)
+            points.append(group[chosen])
+            z[group] = z_group
+        kept = np.concatenate(points)
+    tx = len(fields.e)  # type: ignore[arg-type]
+    matrices = unpacked(local[kept]) + z[kept, None, None] * np.eye(tx)
+
+    mass, absorbed_power = body_mass(fields, tissue), power.sum(axis=0, dtype=np.float64) * tissue.volume
+    in_head = part[tissue.row >= 0] == HEAD
+    is_exposed = exposed(power, tissue, local, tx)
+    exposed_mass = float(tissue.mass[is_exposed].sum())
+    tell(1.0)
+    return SarModel(
+        local=matrices,
+        where=cube_centres(cubes)[kept][:, ::-1] @ tissue.affine[:3, :3].T + tissue.affine[:3, 3],
+        part=of_cube[kept],
+        whole_body=unpacked(absorbed_power[None] / mass)[0],
+        head=mean_over(power, tissue, in_head),
+        partial_body=mean_over(power, tissue, is_exposed),
+        exposed_fraction=min(exposed_mass / mass, 1.0),
+        overestimation=float(z.max()),
+        safety_factor=safety_factor,
+        provenance={
+            "fields": dict(fields.provenance),
+            "averaging_mass": averaging_mass,
+            "averaging": "cubes after IEC/IEEE 62704-1",
+            "voxels": dict(zip(("air", "unused", "used", "valid"), _count(cubes), strict=True)),
+            "matrices": len(local),
+            "overestimation": overestimation,
+            "exposed": f"point SAR above {EXPOSED} of the largest cube's, mean over all drives",
+            "exposed_mass": exposed_mass,
+            "body_mass": mass,
+            "body_mass_known": fields.body_mass is not None,
+        },
+    )
 
 
 def local_sar(sar: SarModel, weights: ArrayLike) -> NDArray[np.float64]:
@@ -158,16 +216,17 @@ def sar_of(sar: SarModel, weights: ArrayLike) -> dict[str, Exposure]:
     return worst
 
 
+def _within(tell: Callable[[float], None], i: int, n: int) -> Callable[[float], None]:
+    return lambda share: tell(0.5 + 0.45 * (i + share) / n)
+
+
+def _count(cubes: Cubes) -> list[int]:
+    return [int((cubes.status == status).sum()) for status in (AIR, UNUSED, USED, VALID)]
+
+
 def _quadratic(matrices: NDArray[np.complex128], drive: NDArray[np.complex128]) -> NDArray[np.float64]:
     """w^H Q w, (drive, point): one product of real arrays, of the n^2 real numbers in each Hermitian matrix."""
     return _packed_drives(drive) @ packed(matrices).T
-
-
-def packed(matrices: NDArray[np.complex128]) -> NDArray[np.float64]:
-    """(point, tx^2): the diagonal, then real and imaginary parts above it."""
-    i, j = np.triu_indices(matrices.shape[-1], 1)
-    diagonal = np.einsum("pcc->pc", matrices).real
-    return np.concatenate((diagonal, matrices[:, i, j].real, matrices[:, i, j].imag), axis=1)
 
 
 def _packed_drives(drive: NDArray[np.complex128]) -> NDArray[np.float64]:
@@ -193,43 +252,8 @@ def _part(part: ArrayLike) -> NDArray[np.uint8]:
     return values.astype(np.uint8)
 
 
-def _numbers(values: ArrayLike, name: str) -> NDArray[np.complex128]:
-    try:
-        array = np.asarray(values)
-        if array.dtype.kind not in "biufc":
-            raise TypeError
-        return array.astype(np.complex128)
-    except (TypeError, ValueError):
-        raise InputError(f"{name} must be an array of numbers, in W/kg per W") from None
-
-
 def _matrix(values: ArrayLike | None, name: str) -> NDArray[np.complex128] | None:
-    return None if values is None else _numbers(values, name)
-
-
-def check_matrices(matrices: NDArray[np.complex128], name: str) -> None:
-    """Refuse what is no SAR matrix: not finite, not Hermitian, not positive semi-definite."""
-    if not np.isfinite(matrices).all():
-        bad = int(np.flatnonzero(~np.isfinite(matrices).all(axis=(1, 2)))[0])
-        raise InputError(f"{name}: matrix {bad} holds NaN or infinity; SAR needs finite numbers, in W/kg per W")
-    size = np.abs(matrices).max(axis=(1, 2), initial=0.0)
-    skew = np.abs(matrices - matrices.conj().swapaxes(1, 2)).max(axis=(1, 2), initial=0.0)
-    excess = np.where(skew > HERMITIAN * size, skew, 0.0)
-    if excess.any():
-        bad = int(np.argmax(excess))
-        raise InputError(
-            f"{name}: matrix {bad} is not Hermitian: it differs from its conjugate transpose by {skew[bad]:.3g}, "
-            f"with entries up to {size[bad]:.3g} W/kg per W; SAR = w^H Q w needs Q = Q^H"
-        )
-    for start in range(0, len(matrices), 50_000):
-        value = np.linalg.eigvalsh(matrices[start : start + 50_000])
-        below = np.where(value[:, 0] < -NEGATIVE * value[:, -1], value[:, 0], 0.0)
-        if below.any():
-            bad = int(np.argmin(below))
-            raise InputError(
-                f"{name}: matrix {start + bad} has the eigenvalue {value[bad, 0]:.3g} W/kg per W (largest "
-                f"{value[bad, -1]:.3g}); tissue only absorbs, so none may be negative"
-            )
+    return None if values is None else numbers(values, name)
 
 
 def _check(sar: SarModel) -> None:

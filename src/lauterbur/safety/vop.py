@@ -19,6 +19,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from lauterbur.errors import InputError
+from lauterbur.safety.matrices import unpacked
 from lauterbur.safety.semidefinite import COVERED, covered, dominates
 
 ROUNDS = 12  # of choosing anew, before points are only added
@@ -70,19 +71,6 @@ def largest_eigenvalue(packed: NDArray) -> float:
             break
         best = max(best, float(np.linalg.eigvalsh(unpacked(packed[some]))[:, -1].max()))
     return best
-
-
-def unpacked(packed: NDArray) -> NDArray[np.complex128]:
-    """(n, tx, tx), Hermitian, from sar.packed's (n, tx^2)."""
-    n_channels = round(packed.shape[1] ** 0.5)
-    i, j = np.triu_indices(n_channels, 1)
-    matrices = np.zeros((len(packed), n_channels, n_channels), np.complex128)
-    diagonal = np.arange(n_channels)
-    matrices[:, diagonal, diagonal] = packed[:, :n_channels]
-    half = n_channels + len(i)
-    matrices[:, i, j] = packed[:, n_channels:half] + 1j * packed[:, half:]
-    matrices[:, j, i] = matrices[:, i, j].conj()
-    return matrices
 
 
 def greedy(packed: NDArray, z: float) -> NDArray[np.intp]:
