@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class SafeAxis:
+    """One axis of the SAFE model of nerve stimulation (safety/safe.py)."""
+
+    a: tuple[float, float, float]  # shares of the three low passes
+    tau: tuple[float, float, float]  # s, their time constants
+    limit: float  # T/m/s, what is 100 %: the mean threshold of stimulation
+    weight: float = 1.0  # of this axis where all act together
 
 
 @dataclass(frozen=True)
@@ -25,6 +36,9 @@ class Gradients:
     ] = ()  # Hz, acoustic resonances, of the gradient waveform's spectrum
     band_threshold: float = 0.5  # share of an axis' gradient power in any 50 ms, allowed inside a forbidden band
     stimulation: dict[str, float] = field(default_factory=dict)  # rheobase T/s, chronaxie s, effective length m
+    safe: tuple[SafeAxis, ...] = ()  # x, y, z; empty where nobody gave coefficients
+    average_power: float = math.inf  # W, per axis: mean of |V I| over any 10 s
+    heating_time: float = 60.0  # s, in which coil and amplifier forget the square of a current
 
 
 @dataclass(frozen=True)
@@ -37,6 +51,9 @@ class Transmit:
     dead_time: float  # s before a pulse
     ringdown_time: float  # s after a pulse
     max_duration: float = 0.1  # s
+    duty_cycle: float = 1.0  # highest share of any 10 s that pulses may fill
+    peak_voltage: float = math.inf  # V, of each channel's 50 Ohm plug, forward and reflected wave together
+    local_sar_limits: bool = True  # whether the limits on local SAR hold for this array (safety/limits.py)
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ from typing import Any
 
 from lauterbur.errors import FileFormatError, InputError
 from lauterbur.scanner.arrays import helmet, loop_radius, panels, with_losses
-from lauterbur.scanner.machine import Array, Gradients, Scanner, Spectrometer, Transmit
+from lauterbur.scanner.machine import Array, Gradients, SafeAxis, Scanner, Spectrometer, Transmit
 from lauterbur.scanner.table import Table, read_toml
 from lauterbur.units import GAMMA_BAR
 
@@ -93,6 +93,7 @@ def _gradients(table: Table) -> Gradients:
     stimulation = table.section("stimulation", needed=False)
     kinds = {"rheobase": "field rate", "chronaxie": "time", "effective_length": "length"}
     thresholds = {key: stimulation.number(key, kind) for key, kind in kinds.items() if key in stimulation.values}
+    safe = _safe(stimulation.section("safe", needed=False))
     stimulation.finish()
 
     bands = list(_in_order(table, "forbidden_bands", table.pairs("forbidden_bands", ("frequency", "frequency"))))
@@ -116,6 +117,9 @@ def _gradients(table: Table) -> Gradients:
         forbidden_bands=tuple(sorted(bands)),
         band_threshold=table.number("band_threshold", "ratio", 0.5, most=1),
         stimulation=thresholds,
+        safe=safe,
+        average_power=table.number("average_power", "power", table.number("amplifier_power", "power")),
+        heating_time=table.number("heating_time", "time", 60.0, most=1e5),
     )
     reached = gradients.sensitivity * gradients.amplifier_current
     if not gradients.amplitude <= reached * 1.001:
@@ -131,6 +135,23 @@ def _gradients(table: Table) -> Gradients:
         )
     table.finish()
     return gradients
+
+
+def _safe(table: Table) -> tuple[SafeAxis, ...]:
+    """Of x, y and z; nothing where the section is absent."""
+    if not table.values:
+        return ()
+    axes = []
+    for name in ("x", "y", "z"):
+        axis = table.section(name)
+        a, tau = axis.numbers("a", "ratio", 3, least=0, most=10), axis.numbers("tau", "time", 3, least=1e-6, most=10)
+        if not sum(a) > 0:
+            raise axis.error("a", "is zero throughout; the model would feel nothing")
+        limit, weight = axis.number("limit", "slew"), axis.number("weight", "ratio", 1.0, most=10)
+        axes.append(SafeAxis((a[0], a[1], a[2]), (tau[0], tau[1], tau[2]), limit, weight))
+        axis.finish()
+    table.finish()
+    return tuple(axes)
 
 
 def _in_order(table: Table, key: str, pairs: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
@@ -150,6 +171,10 @@ def _transmit(table: Table) -> Transmit:
         dead_time=table.number("dead_time", "time", least=0, most=1),
         ringdown_time=table.number("ringdown_time", "time", least=0, most=1),
         max_duration=table.number("max_duration", "time", 0.1),
+        duty_cycle=table.number("duty_cycle", "ratio", 1.0, most=1),
+        # without a number: a wave of peak power wholly reflected
+        peak_voltage=table.number("peak_voltage", "voltage", 2 * math.sqrt(100 * table.number("peak_power", "power"))),
+        local_sar_limits=table.truth("local_sar_limits", True),
     )
     if not transmit.average_power <= transmit.channels * transmit.peak_power:
         raise table.error(

@@ -21,7 +21,18 @@ from lauterbur.protocol.protocol import Protocol
 from lauterbur.scanner.machine import Scanner
 from lauterbur.sequence.description import definitions, line_phase, offset, placed
 from lauterbur.sequence.excitation import Excitation, excitation
-from lauterbur.sequence.limits import Limits, delayed, limits, nearest, scaled, shortest, unit_lobe, up
+from lauterbur.sequence.limits import (
+    Limits,
+    Touching,
+    delayed,
+    limits,
+    nearest,
+    scaled,
+    shortest,
+    touching,
+    unit_lobe,
+    up,
+)
 from lauterbur.sequence.readout import Readout, readout
 from lauterbur.sequence.sampling import Plane, plane
 from lauterbur.sequence.table import Block, Events, Table, program, repeated
@@ -52,7 +63,7 @@ def timing(
     pulse = excitation(p, limit, p.flip_angle, place)
     echo = readout(p, limit, bipolar=len(p.te) > 1)
     largest = max(_prephase_areas(p, echo, pulse))
-    shortest_prephase = shortest(largest, limit)
+    shortest_prephase = shortest(largest, limit, _before_echoes(echo, pulse, limit))
 
     first = p.te[0] - (pulse.duration - pulse.center) - echo.center
     if not first >= shortest_prephase - limit.block_raster / 2:
@@ -79,7 +90,7 @@ def timing(
     blocks.append(echo.length)
 
     used = pulse.duration + wait + sum(blocks)
-    shortest_spoil = shortest(max(_spoil_areas(p, echo, pulse, balanced)), limit)
+    shortest_spoil = shortest(max(_spoil_areas(p, echo, pulse, balanced)), limit, _after_echoes(echo, pulse, limit))
     spoil = shortest_spoil if tr is None else nearest(tr - used, limit.block_raster)
     if not spoil >= shortest_spoil - 1e-9:
         raise ProtocolError(
@@ -87,6 +98,14 @@ def timing(
             f"{up(used + shortest_spoil, 1e-5) * 1e3:.3f} ms is possible"
         )
     return Timing(pulse, echo, wait, tuple(blocks), tuple(te), spoil, used + spoil, balanced)
+
+
+def _before_echoes(echo: Readout, pulse: Excitation, limit: Limits) -> Touching:
+    return touching(limit, pulse.gradient, echo.gradient)
+
+
+def _after_echoes(echo: Readout, pulse: Excitation, limit: Limits) -> Touching:
+    return touching(limit, echo.gradient, pulse.gradient)
 
 
 def _prephase_areas(p: Protocol, echo: Readout, pulse: Excitation) -> tuple[float, float, float]:
@@ -125,7 +144,8 @@ def echoes(
 
     k_line = (line - p.matrix[1] // 2) / p.fov[1]
     k_partition = (partition - p.matrix[2] // 2) / p.fov[2]
-    unit = delayed(unit_lobe(max(_prephase_areas(p, echo, pulse)), plan.prephase, limit), plan.prephase)
+    touch = _before_echoes(echo, pulse, limit)
+    unit = delayed(unit_lobe(max(_prephase_areas(p, echo, pulse)), plan.prephase, limit, touch), plan.prephase)
     prephase: dict[int, Any] = {
         0: events.gradient(0, scaled(unit, -echo.before)),
         1: events.steps(1, unit, k_line),
@@ -151,7 +171,8 @@ def echoes(
         marks = {"ECO": i} | ({"REV": 1} if sign < 0 else {})
         layout.append(Block(block, adc=windows[i % 2], gradients={0: directions[i % 2]}, labels=marks))
 
-    unit = unit_lobe(max(_spoil_areas(p, echo, pulse, plan.balanced)), plan.spoil, limit)
+    touch = _after_echoes(echo, pulse, limit)
+    unit = unit_lobe(max(_spoil_areas(p, echo, pulse, plan.balanced)), plan.spoil, limit, touch)
     total = 0.0 if plan.balanced else SPOIL * p.matrix[0] / p.fov[0] * (1 if moment >= 0 else -1)
     spoil: dict[int, Any] = {
         0: events.gradient(0, scaled(unit, (total - moment))),

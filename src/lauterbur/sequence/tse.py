@@ -172,10 +172,7 @@ def crushed(p: Protocol, limit: Limits, place: float) -> Excitation:
     amplitude = p.rf_time_bandwidth / pulse.duration / (WIDER * p.fov[2])
     plain = selective(pulse, amplitude, offset(p, 2) + place, limit)
     area = CRUSH / p.fov[2]
-    top = max(amplitude, min(limit.amplitude, float(np.sqrt(area * limit.slew)) * 0.7))
-    rise = ramp(top, limit)
-    change = max(ramp(top - amplitude, limit), limit.raster)
-    flat = up(max(0.0, area / top - rise / 2 - change / 2), limit.raster)
+    rise, flat, change = min((_crusher(top, amplitude, area, limit) for top in _tops(amplitude, limit)), key=sum)
     top = (area - amplitude * change / 2) / (rise / 2 + flat + change / 2)  # now that times lie on the raster
     delay = rise + flat + change
     wait = max(0.0, up(limit.rf_dead - delay, limit.raster))
@@ -194,6 +191,18 @@ def crushed(p: Protocol, limit: Limits, place: float) -> Excitation:
         half,
         half,
     )
+
+
+def _tops(amplitude: float, limit: Limits) -> NDArray[np.float64]:
+    """Hz/m: amplitudes that a crusher may have, from that of the slice up."""
+    return np.linspace(min(1.05 * amplitude, limit.amplitude), limit.amplitude, 60)
+
+
+def _crusher(top: float, amplitude: float, area: float, limit: Limits) -> tuple[float, float, float]:
+    """s: rise, plateau, and change to the slice's amplitude, so that `area` is reached no higher than at `top`."""
+    rise, change = ramp(top, limit), ramp(top - amplitude, limit)
+    left = area - top * rise / 2 - (top + amplitude) * change / 2
+    return rise, up(max(0.0, left / top), limit.raster), change
 
 
 @dataclass(frozen=True)
