@@ -65,18 +65,34 @@ def test_the_shares_do_not_depend_on_the_chunk_size(monkeypatch):
     assert whole == (shares(echo_train(0.76e-3, 9)), shares(gradient_echo(n=7)))
 
 
-def test_the_note_names_the_operating_mode_and_refuses_nothing():
+def test_the_note_names_the_operating_mode():
     gentle = program({"duration": 3e-3, "gx": trapezoid(0.01, 400e-6, 1e-3)})
     steep = program({"duration": 3e-3, "gx": trapezoid(0.06, 300e-6, 1e-3)})
     assert "normal operating mode" in clear(gentle, MACHINE).notes[-1]
-    note = clear(steep, MACHINE).notes[-1]
-    assert f"{nerve_law(0.06, 300e-6):.2f} of the mean threshold on x" in note and "above the first-level" in note
+    note = notes(steep, MACHINE)[-1]
+    assert f"{nerve_law(0.06, 300e-6):.2f} of the mean threshold on x" in note and "above first-level" in note
+
+
+def test_beyond_the_mean_threshold_is_refused_and_beyond_80_percent_in_the_normal_mode_too():
+    rise = 0.5e-3
+    threshold = RHEOBASE / LENGTH * (rise + CHRONAXIE)
+    for share, modes in ((0.78, {"normal", "first-level"}), (0.9, {"first-level"}), (1.01, set())):
+        plan = program({"duration": 3e-3, "gy": trapezoid(share * threshold, rise, 1e-3)})
+        passed = {mode for mode in ("normal", "first-level") if all(f.ok for f in findings(plan, MACHINE, mode=mode))}
+        assert passed == modes
+        told = next(f for f in findings(plan, MACHINE) if "mean threshold, y" in f.quantity)
+        assert told.mode == ("normal" if share < 0.8 else "first-level" if share < 1 else "above first-level")
 
 
 def test_a_long_steep_ramp_reaches_the_heart_and_is_refused():
     swing = lobe((0, 0), (600e-6, -0.12), (1.8e-3, 0.12), (2.4e-3, 0))
     broken = {f.quantity for f in findings(program({"duration": 3e-3, "gz": swing}), MACHINE) if not f.ok}
-    assert broken == {"dB/dt, share of the cardiac limit, z"}
+    assert broken == {
+        "dB/dt, share of the cardiac limit, z",
+        "nerve stimulation, share of the mean threshold, z",
+        "nerve stimulation by the SAFE model, z",
+        "gradient heat as r.m.s. current, z",
+    }
     limit = 20 / (1 - np.exp(-1.2e-3 / 3e-3))
     assert shares(program({"duration": 3e-3, "gz": swing}))[1][2] == pytest.approx(0.24 / 1.2e-3 * LENGTH / limit)
 

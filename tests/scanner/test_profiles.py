@@ -45,10 +45,29 @@ def test_an_echo_spacing_is_guarded_as_a_period_and_as_half_a_period():
 def test_every_number_of_a_shipped_profile_has_a_source():
     for name in profile_names():
         scanner = load_scanner(name)
-        lines = [line for line in (DATA / f"{name}.toml").read_text().splitlines() if "value =" in line]
+        whole = name.partition("-")[0]  # a profile with a dash extends the one before it
+        lines = [line for line in (DATA / f"{whole}.toml").read_text().splitlines() if "value =" in line]
         assert len(scanner.sources) == len(lines) > 40
+        assert all("source =" in line for line in (DATA / f"{name}.toml").read_text().splitlines() if "value =" in line)
         assert "unconfirmed" in scanner.sources["gradients.inductance"]
         assert "unconfirmed" not in scanner.sources["magnet.field_strength"]
+
+
+def test_the_strongest_imported_amplifier_is_a_profile_of_its_own():
+    ours, theirs = load_scanner("5T"), load_scanner("5T-2.7MW")
+    assert (theirs.gradients.amplifier_power, ours.gradients.amplifier_power) == (2.7e6, 3.5e6)
+    assert (theirs.gradients.amplitude, theirs.gradients.slew) == (0.096, 193)
+    assert theirs.gradients.inductance == ours.gradients.inductance
+    assert theirs.transmit == ours.transmit and theirs.name == "5T-2.7MW"
+    assert "Blasche" in theirs.sources["gradients.amplifier_power"]
+
+
+def test_a_coil_without_stimulation_by_the_safe_model_may_be_told_of(tmp_path):
+    text = 'extends = "5T"\n[gradients.stimulation.safe.y]\nlimit = "20 T/m/s"\na = { value = [0, 0, 0] }\n'
+    with pytest.raises(FileFormatError, match=r"safe\.y\.a: is zero"):
+        load_scanner(write(tmp_path, text))
+    changed = load_scanner(write(tmp_path, text.replace("[0, 0, 0]", "[0.3, 0.2, 0.5]"))).gradients.safe
+    assert [axis.limit for axis in changed] == [57.143, 20, 57.143] and changed[1].a == (0.3, 0.2, 0.5)
 
 
 def test_the_amplifier_can_do_what_the_gradients_promise():

@@ -21,6 +21,7 @@ from scipy.fft import rfft, rfftfreq
 from lauterbur.errors import ResourceError
 from lauterbur.findings import Finding
 from lauterbur.program import Program
+from lauterbur.safety.remedies import down_to, up_to
 from lauterbur.safety.waveforms import AXES, Segments, join
 from lauterbur.safety.worst import Worst, largest
 from lauterbur.scanner.machine import Scanner
@@ -28,6 +29,7 @@ from lauterbur.scanner.machine import Scanner
 WINDOW = 0.05  # s
 HOP = WINDOW / 2  # s
 STEP = 50e-6  # s, between samples
+ROOM = 25.0  # Hz that a line should keep off a band, which 50 ms blur by 20 Hz
 LOWEST = 100.0  # Hz: slower than this is no train within 50 ms
 SILENCE = 1e-6  # T/m
 MOST_WINDOWS = 1_000_000  # 7 hours of gradients
@@ -108,10 +110,23 @@ class Acoustics:
                 "",
                 f"{self.scanner.name} profile: forbidden acoustic band",
                 worst.where,
-                f"change the echo spacing or TR so that no strong line falls in {low:.0f}-{high:.0f} Hz",
+                self._quieter(low, high),
             )
             for (low, high), worst in self.worst.items()
         ]
+
+    def _quieter(self, low: float, high: float) -> str:
+        """The nearest frequencies below and above a band that keep off all bands."""
+        covered: list[tuple[float, float]] = []
+        for a, b in sorted((a - ROOM, b + ROOM) for a, b in self.scanner.gradients.forbidden_bands):
+            if covered and a <= covered[-1][1]:
+                a, b = covered[-1][0], max(b, covered.pop()[1])
+            covered.append((a, b))
+        below, above = next((a, b) for a, b in covered if a <= low and high <= b)
+        return (
+            f"move the line below {below:.0f} or above {above:.0f} Hz: an echo train to a spacing of "
+            f"{up_to(0.5e3 / below) if below > LOWEST else np.inf:.4g} ms or more, or of {down_to(0.5e3 / above):.4g} ms or less"
+        )
 
 
 def _active_windows(piece: Segments) -> NDArray[np.int64]:

@@ -1,7 +1,9 @@
-"""What the gradient coils and their amplifiers can do: amplitude, slew, steps, volts, amps, watts, heat.
+"""What the gradient coils and their amplifiers can do: amplitude, slew, steps, volts, amps, watts, energy, heat.
 
     I = G / sensitivity,   V = L dI/dt + R I,   P = |V I|,   all at both ends of every straight piece: |I|, |V| and, but
-for the small part that R I has in V, |V I| are largest there.
+for the small part that R I has in V, |V I| are largest there. Means over any 10 s: the r.m.s. current, and |V I|, as if
+nothing that flows back were recovered. Heat: a store that forgets I^2 with one time constant, warm from the same program
+played before without pause.
 """
 
 from __future__ import annotations
@@ -9,10 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from lauterbur.findings import Finding
 from lauterbur.program import Program
+from lauterbur.safety.remedies import down_to, up_to
 from lauterbur.safety.waveforms import AXES, SAME_TIME, Segments
 from lauterbur.safety.worst import Worst, largest, place, settle, worst_window
 from lauterbur.scanner.machine import Scanner
@@ -28,10 +32,14 @@ class Amplifiers:
     scanner: Scanner
     worst: dict[tuple[str, str], Worst] = field(default_factory=dict)
     current_squared: NDArray[np.float64] = field(init=False)  # A2 s, (axis, block)
+    energy: NDArray[np.float64] = field(init=False)  # J, (axis, block): integral of |V I|
+    active: NDArray[np.float64] = field(init=False)  # s, (axis, block, 2): from the first to the last of its pieces
     _tail: list[tuple[float, float, int]] = field(default_factory=lambda: [(0.0, 0.0, 0)] * 3)
 
     def __post_init__(self) -> None:
-        self.current_squared = np.zeros((3, self.program.n_blocks))
+        n = self.program.n_blocks
+        self.current_squared, self.energy = np.zeros((3, n)), np.zeros((3, n))
+        self.active = np.stack((np.full((3, n), np.inf), np.full((3, n), -np.inf)), axis=2)
         for axis in AXES:
             for quantity in ("amplitude", "slew", "step", "volts", "amps", "watts"):
                 self.worst[quantity, axis] = Worst()
@@ -47,15 +55,20 @@ class Amplifiers:
         slope = (piece.last - piece.first) / length
         current = np.stack((piece.first, piece.last)) / coil.sensitivity
         volts = coil.inductance * slope / coil.sensitivity + coil.resistance * current
+        watts = np.abs(volts * current)
         self._see("amplitude", axis, np.max(np.abs((piece.first, piece.last)), axis=0), piece.block)
         self._see("slew", axis, np.abs(slope), piece.block)
         self._see("volts", axis, np.max(np.abs(volts), axis=0), piece.block)
         self._see("amps", axis, np.max(np.abs(current), axis=0), piece.block)
-        self._see("watts", axis, np.max(np.abs(volts * current), axis=0), piece.block)
+        self._see("watts", axis, np.max(watts, axis=0), piece.block)
 
+        n = self.program.n_blocks
         a, b = current
-        heat = length * (a * a + a * b + b * b) / 3
-        self.current_squared[axis] += np.bincount(piece.block, heat, minlength=self.program.n_blocks)
+        self.current_squared[axis] += np.bincount(piece.block, length * (a * a + a * b + b * b) / 3, minlength=n)
+        # the trapezoid rule: V I is a parabola whose curvature R slope^2 adds little, and a change of sign only less
+        self.energy[axis] += np.bincount(piece.block, length * (watts[0] + watts[1]) / 2, minlength=n)
+        np.minimum.at(self.active[axis, :, 0], piece.block, piece.start)
+        np.maximum.at(self.active[axis, :, 1], piece.block, piece.end)
 
         # steps: from the end of a piece to the start of the next, or to and from zero where they do not touch
         end, last, block = self._tail[axis]
@@ -74,64 +87,101 @@ class Amplifiers:
             worst.see(float(values[i]), place(self.program, int(block[i])))
 
     def findings(self) -> list[Finding]:
-        coil, name = self.scanner.gradients, self.scanner.name
         for axis, (_, last, block) in enumerate(self._tail):
             self._see("step", axis, np.array([abs(last)]), np.array([block]))
+        return self._peaks() + [f for axis in range(3) for f in self._means(axis)]
+
+    def _peaks(self) -> list[Finding]:
+        coil = self.scanner.gradients
         rules = (
-            ("amplitude", "gradient amplitude", "T/m", coil.amplitude, "profile", "lower the amplitude"),
-            ("slew", "gradient slew", "T/m/s", coil.slew, "profile", "lengthen the ramps"),
-            (
-                "step",
-                "gradient step",
-                "T/m",
-                coil.slew * coil.raster,
-                "profile: slew times raster, the step Pulseq allows at block borders",
-                "ramp the gradient, or let neighbouring blocks meet at one value",
-            ),
-            (
-                "volts",
-                "gradient amplifier volts",
-                "V",
-                coil.amplifier_voltage,
-                "profile: V = L dI/dt + R I",
-                "ramp slower",
-            ),
-            (
-                "amps",
-                "gradient amplifier current",
-                "A",
-                coil.amplifier_current,
-                "profile: I = G / sensitivity",
-                "lower G",
-            ),
-            ("watts", "gradient amplifier power", "W", coil.amplifier_power, "profile: P = V I", "lower G or its slew"),
-        )
+            ("amplitude", "gradient amplitude", "T/m", coil.amplitude, "", "lower the amplitude to"),
+            ("slew", "gradient slew", "T/m/s", coil.slew, "", "lengthen the ramps: lower the slew to"),
+            ("step", "gradient step", "T/m", coil.slew * coil.raster,
+             ": slew times raster, the step Pulseq allows at block borders",
+             "ramp the gradient, or let neighbouring blocks meet at one value: lower the step to"),
+            ("volts", "gradient amplifier volts", "V", coil.amplifier_voltage, ": V = L dI/dt + R I",
+             "ramp slower: lower the slew to"),
+            ("amps", "gradient amplifier current", "A", coil.amplifier_current, ": I = G / sensitivity", "lower G to"),
+            ("watts", "gradient amplifier power", "W", coil.amplifier_power, ": P = V I", "lower G or its slew to"),
+        )  # fmt: skip
         found = []
         for quantity, words, unit, limit, rule, remedy in rules:
-            for name_of_axis in AXES:
-                worst = self.worst[quantity, name_of_axis]
-                found.append(
-                    Finding(
-                        f"{words}, {name_of_axis}",
-                        settle(worst.value, limit),
-                        limit,
-                        unit,
-                        f"{name} {rule}",
-                        worst.where,
-                        remedy,
-                    )
-                )
-        for name_of_axis, squared in zip(AXES, self.current_squared, strict=True):
-            mean, where = worst_window(self.program, squared, HEAT_WINDOW)
-            found.append(
-                Finding(
-                    f"gradient r.m.s. current, {name_of_axis}",
-                    float(np.sqrt(mean)),
-                    coil.duty_cycle * coil.amplifier_current,
-                    "A",
-                    f"{name} profile: duty cycle {coil.duty_cycle:g} of {coil.amplifier_current:g} A, any {HEAT_WINDOW:g} s",
-                    where,
-                    "lengthen TR or lower the gradients",
-                )
-            )
+            for axis in AXES:
+                worst = self.worst[quantity, axis]
+                value = settle(worst.value, limit)
+                factor = f" {100 * down_to(limit / value):.3g} % of what it is" if value > limit > 0 else ""
+                name = f"{self.scanner.name} profile{rule}"
+                found.append(Finding(f"{words}, {axis}", value, limit, unit, name, worst.where, remedy + factor))
         return found
+
+    def _means(self, axis: int) -> list[Finding]:
+        coil, name = self.scanner.gradients, self.scanner.name
+        busy = np.flatnonzero(self.active[axis, :, 0] < np.inf)
+        start, end = self.active[axis, busy].T
+        squared, where = worst_window(start, end, self.current_squared[axis, busy], HEAT_WINDOW)
+        watts, watts_where = worst_window(start, end, self.energy[axis, busy], HEAT_WINDOW)
+        heat, heat_where = self._heat(axis)
+        rated = coil.duty_cycle * coil.amplifier_current
+        duty = f"duty cycle {coil.duty_cycle:g} of {coil.amplifier_current:g} A"
+        return [
+            Finding(
+                f"gradient r.m.s. current, {AXES[axis]}",
+                float(np.sqrt(squared)),
+                rated,
+                "A",
+                f"{name} profile: {duty}, any {HEAT_WINDOW:g} s",
+                where,
+                _rest(squared / rated**2),
+            ),
+            Finding(
+                f"gradient heat as r.m.s. current, {AXES[axis]}",
+                float(np.sqrt(heat)),
+                rated,
+                "A",
+                f"{name} profile: {duty}, forgotten with {coil.heating_time:g} s; played again and again",
+                heat_where,
+                _rest(heat / rated**2),
+            ),
+            Finding(
+                f"gradient mean power, {AXES[axis]}",
+                watts,
+                coil.average_power,
+                "W",
+                f"{name} profile: |V I| over any {HEAT_WINDOW:g} s",
+                watts_where,
+                _rest(watts / coil.average_power),
+            ),
+        ]
+
+    def _heat(self, axis: int) -> tuple[float, str]:
+        """A2: the largest content of the store, with what the program itself leaves in it at the start.
+
+        h decays as exp(-t / tau) and gains I^2 dt / tau; a block's I^2 comes at its end, where it counts most.
+        """
+        tau, length = self.scanner.gradients.heating_time, np.asarray(self.program.durations, np.float64)
+        total = float(np.sum(length))
+        if not total > 0:
+            return 0.0, ""
+        cold = _store(length / tau, self.current_squared[axis] / tau)
+        left = np.exp(-np.cumsum(length) / tau)
+        warm = cold + left * cold[-1] / -np.expm1(-total / tau)
+        at = largest(warm)
+        return float(warm[at]), place(self.program, at)
+
+
+@njit(cache=True)
+def _store(passed: NDArray[np.float64], gain: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What the store holds after each gain; `passed` are the times before each, in time constants."""
+    held = np.empty(len(gain))
+    content = 0.0
+    for i in range(len(gain)):
+        content = content * np.exp(-passed[i]) + gain[i]
+        held[i] = content
+    return held
+
+
+def _rest(ratio: float) -> str:
+    """What mends a mean that is `ratio` times its limit."""
+    if not 1 < ratio < np.inf:
+        return "lengthen TR or lower the gradients"
+    return f"lengthen TR to {up_to(ratio * 1.01):.3g} times, or lower the gradients to {down_to(0.995 / np.sqrt(ratio)):.3g} of what they are"

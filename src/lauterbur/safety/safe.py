@@ -57,7 +57,8 @@ class Safe:
 
     def finish(self) -> None:
         if self.is_known:
-            nothing = Segments(*(np.zeros(0) for _ in range(4)), np.zeros(0, np.int64))
+            none = np.zeros(0)
+            nothing = Segments(none, none, none, none, np.zeros(0, np.int64))
             self.look((nothing, nothing, nothing))
             self._play(np.inf)
 

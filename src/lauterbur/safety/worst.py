@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lauterbur.program import Program, block_starts
+from lauterbur.program import Program
 
 
 @dataclass
@@ -41,14 +41,18 @@ def place(program: Program, block: int) -> str:
     return f"block {block + 1} at {start:.6g} s"
 
 
-def worst_window(program: Program, energy: NDArray[np.float64], window: float) -> tuple[float, str]:
-    """The largest mean of a quantity over any `window` seconds, from its integral over each block."""
-    edge = block_starts(program)
-    total = np.concatenate(([0.0], np.cumsum(energy)))
-    begin = np.concatenate((edge, edge - window))  # the worst window begins or ends with a block
-    begin = begin[begin >= 0] if edge[-1] > window else np.array([0.0])
-    inside = np.interp(begin + window, edge, total) - np.interp(begin, edge, total)
-    if not np.isfinite(total[-1]):
+def worst_window(
+    start: NDArray[np.float64], end: NDArray[np.float64], amount: NDArray[np.float64], window: float
+) -> tuple[float, str]:
+    """The largest mean over any `window` seconds of amounts that each come evenly from its start to its end, in order."""
+    if not len(start):
+        return 0.0, ""
+    knot = np.maximum.accumulate(np.column_stack((start, end)).ravel())
+    total = np.concatenate(([0.0], np.cumsum(amount)))
+    if not (np.isfinite(total[-1]) and np.isfinite(knot[-1])):
         return float("nan"), "the whole program"
-    i = largest(inside)
-    return float(inside[i] / window), f"{window:g} s from {begin[i]:.4g} s"
+    reached = np.column_stack((total[:-1], total[1:])).ravel()
+    begin = np.concatenate((start, end - window))  # the worst window begins with a start, or ends with an end
+    inside = np.interp(begin + window, knot, reached) - np.interp(begin, knot, reached)
+    i = int(np.argmax(inside))
+    return float(inside[i] / window), f"{window:g} s from {max(begin[i], 0.0):.4g} s"

@@ -1,6 +1,6 @@
 """Scanner profiles: the machines we know, as TOML in data/, and a user's own, alone or as changes to one of ours.
 
-load_scanner("5T")            # shipped: 5T, 3T
+load_scanner("5T")            # shipped: 5T, 5T-2.7MW (a weaker gradient amplifier), 3T
 load_scanner("mine.toml")     # a file; with   extends = "5T"   it need only say what differs
 """
 
@@ -29,19 +29,24 @@ def load_scanner(name_or_path: str | Path) -> Scanner:
     """A machine by the name of its profile, or from a TOML file; every number checked."""
     if str(name_or_path) in profile_names():
         path = DATA / f"{name_or_path}.toml"
-        return _scanner(path, read_toml(path))
-    path = Path(name_or_path)
-    if "\0" in str(path) or not path.is_file():
-        raise InputError(
-            f"there is no scanner {str(name_or_path)[:200]!r}; known are {', '.join(profile_names())}, or give a TOML file"
-        )
+    else:
+        path = Path(name_or_path)
+        if "\0" in str(path) or not path.is_file():
+            raise InputError(
+                f"there is no scanner {str(name_or_path)[:200]!r}; known are {', '.join(profile_names())}, or give a TOML file"
+            )
+    return _scanner(path, _values(path))
+
+
+def _values(path: Path) -> dict[str, Any]:
+    """What a file says, laid over the profile it extends; those shipped may extend one another once."""
     values = read_toml(path)
-    if "extends" in values:
-        base = values.pop("extends")
-        if base not in profile_names():
-            raise FileFormatError(path, "extends", f"must be one of {', '.join(profile_names())}, not {base!r:.80}")
-        values = _merged(read_toml(DATA / f"{base}.toml"), values)
-    return _scanner(path, values)
+    if "extends" not in values:
+        return values
+    base = values.pop("extends")
+    if base not in profile_names() or DATA / f"{base}.toml" == path:
+        raise FileFormatError(path, "extends", f"must be one of {', '.join(profile_names())}, not {base!r:.80}")
+    return _merged(_values(DATA / f"{base}.toml"), values)
 
 
 def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
