@@ -13,6 +13,8 @@ field nothing is known of heating, and the verdict says that it was not assessed
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from lauterbur.errors import InputError, RefusedError
@@ -119,12 +121,13 @@ def _heating(
     if sar is None and (fields is None or fields.e is None):
         reason = "there is no SAR model of this subject in this machine"
         return [], (f"RF heating (SAR) was not assessed: {reason}. Not for a person.",)
-    if sar is None:
-        try:
-            sar = _built(fields)
-        except InputError as problem:
-            rule = f"fields without SAR: {problem}"
-            return [Finding("SAR not assessed", 1.0, 0.0, "", rule, "", "give a SAR model")], (rule,)
+    try:
+        sar = (
+            _built(fields) if sar is None else replace(sar)
+        )  # made anew: its arrays may have changed since it was checked
+    except InputError as problem:
+        rule = f"SAR cannot be judged: {problem}"
+        return [Finding("SAR models that are none", 1.0, 0.0, "", rule, "", "solve the fields again")], (rule,)
     found = exposure_findings(program, scanner, sar, mode)
     modes = [f.mode for f in found if f.mode]
     worst = max(modes, key=lambda word: (*MODES, "above first-level").index(word), default="normal")
