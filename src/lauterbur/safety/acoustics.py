@@ -36,6 +36,7 @@ MOST_WINDOWS = 1_000_000  # 7 hours of gradients
 _PER_HOP = round(HOP / STEP)
 _BATCH = 2048  # windows transformed at once
 _LENGTH = 2048  # of the transform: the window, padded so that no line falls between two bins
+_FREQUENCY = rfftfreq(_LENGTH, STEP)  # Hz
 
 
 @dataclass
@@ -51,6 +52,9 @@ class Acoustics:
 
     def __post_init__(self) -> None:
         self.worst = {band: Worst() for band in self.scanner.gradients.forbidden_bands}
+        edges = [(max(low - 1 / WINDOW, LOWEST), high + 1 / WINDOW) for low, high in self.worst]
+        inside = [(_FREQUENCY >= low) & (_FREQUENCY <= high) for low, high in edges]
+        self._inside = np.array(inside, np.float32).reshape(-1, len(_FREQUENCY)).T  # (frequency, band)
 
     def look(self, chunk: tuple[Segments, Segments, Segments]) -> None:
         for axis, piece in enumerate(chunk):
@@ -82,20 +86,20 @@ class Acoustics:
 
         taper = np.hanning(wave.shape[1] + 1)[:-1]
         wave = wave - (wave @ taper / taper.sum())[:, None]
-        heard = ~(np.max(np.abs(wave), axis=1) <= SILENCE)
+        heard = ~(
+            np.max(np.abs(wave * taper), axis=1) <= SILENCE
+        )  # what stands at a window's edge is heard by the next
         if not heard.any():
             return
         power = np.abs(rfft((wave[heard] / SILENCE * taper).astype(np.float32), _LENGTH, axis=1)) ** 2
-        frequency = rfftfreq(_LENGTH, STEP)
-        total = np.sum(power[:, frequency >= LOWEST], axis=1)
+        share = power @ self._inside / np.sum(power[:, _FREQUENCY >= LOWEST], axis=1)[:, None]
         start = windows[heard] * HOP
-        for (low, high), worst in self.worst.items():
-            inside = (frequency >= max(low - 1 / WINDOW, LOWEST)) & (frequency <= high + 1 / WINDOW)
-            share = np.sum(power[:, inside], axis=1) / total
-            i = largest(share)
-            if not share[i] <= worst.value:
-                peak = frequency[inside][np.argmax(power[i, inside])]
-                worst.see(float(share[i]), f"{peak:.0f} Hz on {AXES[axis]}, {WINDOW * 1e3:g} ms from {start[i]:.4g} s")
+        for i_band, worst in enumerate(self.worst.values()):
+            i = largest(share[:, i_band])
+            if not share[i, i_band] <= worst.value:
+                peak = _FREQUENCY[np.argmax(power[i] * self._inside[:, i_band])]
+                window = f"{WINDOW * 1e3:g} ms from {start[i]:.4g} s"
+                worst.see(float(share[i, i_band]), f"{peak:.0f} Hz on {AXES[axis]}, {window}")
 
     def findings(self) -> list[Finding]:
         for axis, piece in enumerate(self._held):

@@ -27,14 +27,18 @@ def cooler(program: Program, played: Pulses, judge: Judge) -> str:
 
 
 def up_to(value: float, digits: int = 3) -> float:
-    """Rounded up to so many digits."""
-    step = 10.0 ** (math.floor(math.log10(abs(value))) - digits + 1)
+    """Rounded up to so many digits; what is no positive number is left as it is."""
+    if not 0 < value < math.inf:
+        return value
+    step = 10.0 ** (math.floor(math.log10(value)) - digits + 1)
     return round(math.ceil(value / step - 1e-9) * step, 12)
 
 
 def down_to(value: float, digits: int = 3) -> float:
-    """Rounded down to so many digits."""
-    step = 10.0 ** (math.floor(math.log10(abs(value))) - digits + 1)
+    """Rounded down to so many digits; what is no positive number is left as it is."""
+    if not 0 < value < math.inf:
+        return value
+    step = 10.0 ** (math.floor(math.log10(value)) - digits + 1)
     return round(math.floor(value / step + 1e-9) * step, 12)
 
 
