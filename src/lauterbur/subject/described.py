@@ -2,6 +2,8 @@
 
     name = "volunteer 7"
     continues = ["-z"]                # faces of the grid where the body goes on, if any
+    body_mass_kg = 68                 # of the whole person: limits on heating depend on it
+    part = "part.nii.gz"              # 0 air, 1 head, 2 trunk (neck too), 3 limb: local limits depend on it
 
     [labels]
     file = "labels.nii.gz"            # whole numbers; voxels hold one tissue each
@@ -21,6 +23,8 @@
     t2_prime = "t2p.nii.gz"           # left out: from the tissue with labels, none without
     off_resonance = "b0.nii.gz"       # Hz
 
+or a torso of ours: kind = "torso" and what makes it (subject/torso/described.py).
+
 A file named by a relative path must lie beside the TOML file or below it, links followed; an absolute path is taken as
 the user's explicit wish. Where a map without labels has no protons there is air.
 """
@@ -35,8 +39,9 @@ from numpy.typing import NDArray
 
 from lauterbur.errors import FileFormatError, InputError
 from lauterbur.scanner.table import read_toml
-from lauterbur.subject.anatomy import FACES, MAP_NAMES, Subject, Tissue
+from lauterbur.subject.anatomy import FACES, MAP_NAMES, PARTS, Subject, Tissue
 from lauterbur.subject.tissues import read_tissues
+from lauterbur.subject.torso.described import torso_from
 from lauterbur.subject.volumes import Grid, beside, finite, volume
 from lauterbur.units import ms
 
@@ -52,9 +57,12 @@ UNITS = {"proton_density": "protons of water", "t1": "s", "t2": "s", "t2_prime":
 HIGHEST_LABEL = 65535
 
 
-def read_subject(path: Path, *, seed: int = 0) -> Subject:
+def read_subject(path: Path, *, seed: int = 0, spacing: float | None = None) -> Subject:
+    """`spacing`, m, of a torso, which can be made at any."""
     content = read_toml(path)
-    known = ("name", "continues", "labels", "fractions", "maps")
+    if "kind" in content:
+        return torso_from(path, content, seed=seed, spacing=spacing)
+    known = ("name", "continues", "body_mass_kg", "part", "labels", "fractions", "maps")
     unknown = [key for key in content if key not in known]
     if unknown:
         raise FileFormatError(path, unknown[0][:80], f"is not a key of a subject; known are {', '.join(known)}")
@@ -81,8 +89,30 @@ def read_subject(path: Path, *, seed: int = 0) -> Subject:
         labels, fraction, tissues = _of_maps(path, sections["maps"], maps)
     return Subject(
         name, labels, fraction, grid[1], tissues, maps=maps, map_field_strength=field_strength,
-        continues=tuple(continues), seed=seed, source=str(path.name),
+        continues=tuple(continues), seed=seed, source=str(path.name), part=_part(path, content.get("part"), grid),
+        body_mass=_body_mass(path, content.get("body_mass_kg")),
     )  # fmt: skip
+
+
+def _part(path: Path, named: Any, grid: Grid) -> NDArray[np.uint8] | None:
+    if named is None:
+        return None
+    voxels, _ = volume(path, "part", named, grid)
+    finite(str(named), voxels, 0, len(PARTS) - 1, "parts of the body")
+    part = voxels.astype(np.uint8)
+    if not np.array_equal(part, voxels):
+        raise FileFormatError(
+            str(named), "", "holds numbers that are not whole; parts are 0 air, 1 head, 2 trunk, 3 limb"
+        )
+    return part
+
+
+def _body_mass(path: Path, value: Any) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.5 <= value <= 500:
+        raise FileFormatError(path, "body_mass_kg", f"is {value!r:.40}; it must be 0.5 to 500, of the whole person")
+    return float(value)
 
 
 def _section(path: Path, content: dict[str, Any], key: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lauterbur.subject.anatomy import Subject
+from lauterbur.subject.anatomy import PARTS, Subject
 from lauterbur.subject.tissues import read_tissues
 from lauterbur.units import mm
 
@@ -22,6 +22,7 @@ TISSUES = (
     "white matter", "putamen", "caudate", "pallidum", "thalamus", "vitreous", "lens", "sclera", "mucosa", "venous blood",
 )  # fmt: skip
 LEVELS = 15  # partial volumes are kept in fifteenths
+BODY_MASS = 75.0  # kg, of the whole person: Colin27's is not published (unconfirmed)
 ORIGIN = (-90 * mm, -91 * mm, -71 * mm)  # of the first voxel's centre: x left, y back, z head
 
 
@@ -43,4 +44,6 @@ def head(*, seed: int = 0) -> Subject:
         continues=("-z",),
         seed=seed,
         source="derived from Colin27, McConnell Brain Imaging Centre, McGill (see NOTICE)",
+        part=np.where(first > 0, np.uint8(PARTS.index("head")), np.uint8(0)),
+        body_mass=BODY_MASS,
     )

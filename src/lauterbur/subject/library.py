@@ -1,8 +1,9 @@
-"""Subjects by name - head, sphere, orientation - and a user's own from a TOML file.
+"""Subjects by name - head, torso, sphere, orientation - and a user's own from a TOML file.
 
 load_subject("head")                         # 1 mm
 load_subject("head", spacing=2 * mm)         # coarser, for quick runs
-load_subject("mine.toml", seed=3)            # labels or parameter maps as NIfTI: see subject/described.py
+load_subject("torso")                        # a man of 1.75 m and 75 kg, 2.5 mm; others by torso() or a TOML file
+load_subject("mine.toml", seed=3)            # labels or parameter maps as NIfTI, or a torso: see subject/described.py
 """
 
 from __future__ import annotations
@@ -14,14 +15,16 @@ import numpy as np
 
 from lauterbur.errors import InputError
 from lauterbur.subject.anatomy import Subject
+from lauterbur.subject.anatomy import spacing as spacing_of
 from lauterbur.subject.described import read_subject
 from lauterbur.subject.head import head
 from lauterbur.subject.parameters import relaxation
 from lauterbur.subject.phantoms import orientation, sphere
 from lauterbur.subject.resample import resample
 from lauterbur.subject.tissues import read_tissues
+from lauterbur.subject.torso.build import torso
 
-NAMES = ("head", "sphere", "orientation")
+NAMES = ("head", "torso", "sphere", "orientation")
 
 
 def subject_names() -> tuple[str, ...]:
@@ -49,15 +52,16 @@ def load_subject(
     name = str(name_or_path)
     if name == "head":
         subject = head(seed=int(seed))
+    elif name == "torso":
+        subject = torso(seed=int(seed)) if spacing is None else torso(spacing=spacing, seed=int(seed))
     elif name in ("sphere", "orientation"):
         make = sphere if name == "sphere" else orientation
         subject = make(seed=int(seed)) if spacing is None else make(spacing=spacing, seed=int(seed))
-        spacing = None
     else:
         path = Path(name)
         if "\0" in name or not path.is_file():
             raise InputError(f"there is no subject {name[:200]!r}; known are {', '.join(NAMES)}, or give a TOML file")
-        subject = read_subject(path, seed=int(seed))
+        subject = read_subject(path, seed=int(seed), spacing=spacing)
 
     if tissues is not None:
         table = read_tissues(tissues)
@@ -66,4 +70,6 @@ def load_subject(
         for index in np.unique(subject.labels):
             if subject.tissues[index].proton_density > 0:
                 relaxation(subject.tissues[index], field_strength)
-    return subject if spacing is None else resample(subject, spacing)
+    if spacing is None or np.allclose(spacing_of(subject), spacing, rtol=1e-6):
+        return subject
+    return resample(subject, spacing)

@@ -54,7 +54,8 @@ def resample(subject: Subject, step: ArrayLike, *, compartments: int = 3) -> Sub
     ratio = new / old
     affine[:3, :3] = subject.affine[:3, :3] * ratio
     affine[:3, 3] = subject.affine[:3, 3] + subject.affine[:3, :3] @ ((ratio - 1) / 2)
-    return replace(subject, labels=labels, fraction=fraction, affine=affine, maps=_maps(subject, overlap))
+    part = None if subject.part is None else _parts(subject.part, overlap)
+    return replace(subject, labels=labels, fraction=fraction, affine=affine, maps=_maps(subject, overlap), part=part)
 
 
 def _overlap(n_old: int, old: float, n_new: int, new: float) -> sparse.csr_array:
@@ -71,6 +72,20 @@ def _spread(values: NDArray[np.float32], overlap: list[sparse.csr_array]) -> NDA
         values = np.moveaxis((matrix @ values.reshape(len(values), -1)).reshape(-1, *rest), 0, -1)
         values = np.ascontiguousarray(values)
     return values
+
+
+def _parts(part: NDArray[np.uint8], overlap: list[sparse.csr_array]) -> NDArray[np.uint8]:
+    """The part of the body that fills most of each new voxel; nothing only where there is no body at all."""
+    found, most = None, None
+    for index in (i for i in np.unique(part) if i > 0):
+        share = _spread((part == index).astype(np.float32), overlap)
+        if found is None or most is None:
+            found, most = np.zeros(share.shape, np.uint8), np.zeros(share.shape, np.float32)
+        larger = share > most
+        found[larger], most[larger] = index, share[larger]
+    if found is None:
+        return np.zeros([matrix.shape[0] for matrix in overlap], np.uint8)
+    return found
 
 
 def _maps(subject: Subject, overlap: list[sparse.csr_array]) -> dict[str, NDArray[np.float32]]:

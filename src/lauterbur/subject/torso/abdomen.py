@@ -13,7 +13,19 @@ from lauterbur.subject.torso.canvas import Canvas, paint_
 from lauterbur.subject.torso.frame import Frame, drop
 from lauterbur.subject.torso.outline import cavity, stack_distance
 from lauterbur.subject.torso.shapes import (
-    Axes, Distance, Shape, cut, ellipsoid, grown, mirrored, moved, rounded, smooth_curve, smooth_minimum, spread_out, tube,
+    Axes,
+    Distance,
+    Shape,
+    cut,
+    ellipsoid,
+    grown,
+    mirrored,
+    moved,
+    rounded,
+    smooth_curve,
+    smooth_minimum,
+    spread_out,
+    tube,
 )  # fmt: skip
 from lauterbur.subject.torso.thorax import DIAPHRAGM, diaphragm, inner_chest
 
@@ -84,7 +96,7 @@ def stomach_(target: Canvas, frame: Frame) -> None:
     inner = moved(grown(outer, -STOMACH_WALL), shift)
     paint_(target, "stomach", moved(outer, shift))
     paint_(target, "stomach contents", inner)
-    gas = cut(inner, lambda axes: spread_out(axes)[1] + 38 + 0 * inner.distance(axes))  # in front where one lies on the back
+    gas = cut(inner, _before(-38.0))  # in front where one lies on the back
     paint_(target, "air", gas)
 
 
@@ -139,15 +151,21 @@ def bowel_(target: Canvas, frame: Frame) -> None:
         loop = moved(cut(rounded(path, radius), lambda axes: inside(_back(axes, shift))), shift)
         paint_(target, "small intestine", loop)
         paint_(target, "bowel contents", grown(loop, -BOWEL_WALL - 2.0))
-    for path, radius in large_bowel():
-        share = np.linspace(0, 1, 6 * len(path))
-        sacs = np.interp(share, np.linspace(0, 1, len(path)), radius) + 1.8 * np.cos(np.arange(len(share)) * 2.1)
-        loop = moved(cut(tube(smooth_curve(np.array(path, float), share), sacs), lambda axes: inside(_back(axes, shift))), shift)
-        paint_(target, "colon", loop)
+    for course, radii in large_bowel():
+        share = np.linspace(0, 1, 6 * len(course))
+        sacs = np.interp(share, np.linspace(0, 1, len(course)), radii) + 1.8 * np.cos(np.arange(len(share)) * 2.1)
+        sacked = tube(smooth_curve(np.array(course, float), share), sacs)
+        loop = moved(cut(sacked, lambda axes: inside(_back(axes, shift))), shift)
         hollow = grown(loop, -BOWEL_WALL - 0.8)
+        paint_(target, "colon", loop)
         paint_(target, "bowel contents", hollow)
-        if path[0][2] > -160:  # gas lies in front in the transverse part
-            paint_(target, "air", cut(hollow, lambda axes, h=hollow: spread_out(axes)[1] + 66 + 0 * h.distance(axes)))
+        if course[0][2] > -160:  # gas lies in front in the transverse part
+            paint_(target, "air", cut(hollow, _before(-66.0)))
+
+
+def _before(y: float) -> Distance:
+    """In front of this y."""
+    return lambda axes: (spread_out(axes)[1] - np.float32(y)).astype(np.float32)
 
 
 def _back(axes: Axes, shift: np.ndarray) -> Axes:

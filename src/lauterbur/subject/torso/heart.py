@@ -59,7 +59,10 @@ def heart(frame: Frame) -> Heart:
     size = brentq(lambda s: volume(without(right_outline(s), outer.distance)) - right, 0.5, 1.6, xtol=1e-3)
     right_cavity = without(right_outline(size), outer.distance)
     thickness = brentq(
-        lambda t: volume(without(grown(right_outline(size), t), outer.distance)) - right - RIGHT_WALL, 0.5, 15, xtol=1e-2
+        lambda t: volume(without(grown(right_outline(size), t), outer.distance)) - right - RIGHT_WALL,
+        0.5,
+        15,
+        xtol=1e-2,
     )
     return Heart(
         cavity,
@@ -106,7 +109,10 @@ def turn(first: np.ndarray) -> np.ndarray:
 
 def volume(shape: Shape, step: float = 2.5) -> float:
     """ml, by counting points with partial shares."""
-    axes: Axes = tuple(np.arange(low - step, high + step, step, dtype=np.float32) for low, high in zip(shape.low, shape.high, strict=True))  # type: ignore[assignment]
+    axes: Axes = tuple(
+        np.arange(low - step, high + step, step, dtype=np.float32)
+        for low, high in zip(shape.low, shape.high, strict=True)
+    )  # type: ignore[assignment]
     return float(np.clip(0.5 - shape.distance(axes) / step, 0, 1).sum(dtype=np.float64) * step**3 * 1e-3)
 
 

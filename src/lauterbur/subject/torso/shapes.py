@@ -129,7 +129,7 @@ def without(shape: Shape, *others: Distance) -> Shape:
 
 def smooth_minimum(a: NDArray, b: NDArray, blend: float | NDArray) -> NDArray[np.float32]:
     """min(a, b), lower by at most blend / 4 where they are equal: the polynomial form."""
-    if np.isscalar(blend) and not blend > 0:
+    if isinstance(blend, int | float) and not blend > 0:
         return np.minimum(a, b)
     width = np.maximum(blend, 1e-3)
     h = np.maximum(width - np.abs(a - b), 0) / width

@@ -5,6 +5,8 @@ Places after an atlas and the Visible Human's pelvis and spinal cord, by eye; a 
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
@@ -12,7 +14,18 @@ from lauterbur.subject.torso.canvas import Canvas, paint_
 from lauterbur.subject.torso.frame import Frame
 from lauterbur.subject.torso.outline import Stack, arms, rib_cage, stack_distance
 from lauterbur.subject.torso.shapes import (
-    Axes, Shape, cut, ellipsoid, grown, mirrored, plate, rounded, spread_out, tube, union,
+    Axes,
+    Distance,
+    Shape,
+    cut,
+    ellipsoid,
+    grown,
+    mirrored,
+    plate,
+    rounded,
+    spread_out,
+    tube,
+    union,
 )  # fmt: skip
 
 SHELL = 1.2  # mm of cortical bone around cancellous bone
@@ -56,11 +69,11 @@ def spine_(target: Canvas) -> None:
     low, high = np.array([-40.0, -30.0, -215.0]), np.array([40.0, 110.0, 300.0])
     whole = Shape(lambda axes: stack_distance(column, axes), low, high)
     paint_(target, "cartilage", cut(whole, lambda axes: spread_out(axes)[2] * -1 - 212))
-    for upper, lower in zip(DISCS, DISCS[1:], strict=False):
+    for upper, lower in itertools.pairwise(DISCS):
         centre, half = (upper + lower) / 2, (upper - lower) / 2
         canal_y, body_width, _, disc = spine_at(centre)
         half -= disc
-        body = cut(whole, lambda axes, c=centre, h=half: np.abs(spread_out(axes)[2] - c).astype(np.float32) - h)
+        body = cut(whole, _slab(centre, half))
         bone_(target, Shape(body.distance, np.array([-40, -30, centre - half]), np.array([40, 110, centre + half])))
         process = [
             tube([(0, canal_y + 11, centre), (0, canal_y + 26, centre - 12)], (5, 4)),
@@ -71,6 +84,11 @@ def spine_(target: Canvas) -> None:
     path = np.stack([np.zeros(40), spine_at(np.linspace(310, -215, 40))[:, 0], np.linspace(310, -215, 40)], axis=1)
     paint_(target, "cerebrospinal fluid", tube(path, CANAL_RADIUS))
     paint_(target, "spinal cord", tube(path[path[:, 2] > -45], CORD_RADIUS))  # ends at L1
+
+
+def _slab(centre: float, half: float) -> Distance:
+    """Between two heights."""
+    return lambda axes: (np.abs(spread_out(axes)[2] - np.float32(centre)) - np.float32(half)).astype(np.float32)
 
 
 def ribs_(target: Canvas, frame: Frame) -> None:
@@ -98,7 +116,10 @@ def ribs_(target: Canvas, frame: Frame) -> None:
         return np.maximum(y + 40, np.abs(x) - 78) + 0 * z
 
     paint_(target, "cartilage", cut(Shape(distance, low, np.array([145.0, -30.0, 250.0])), in_front))
-    y = [float(cage.section[np.searchsorted(cage.z, z), 3] - cage.section[np.searchsorted(cage.z, z), 1]) + 4 for z in (175, 85, 35)]
+    y = [
+        float(cage.section[np.searchsorted(cage.z, z), 3] - cage.section[np.searchsorted(cage.z, z), 1]) + 4
+        for z in (175, 85, 35)
+    ]
     breast_bone = [
         plate([(-17, y[0], 178), (17, y[0], 178)], [(-12, y[1], 85), (12, y[1], 85)], 5.5),
         plate([(-12, y[1], 85), (12, y[1], 85)], [(-11, y[2], 12), (11, y[2], 12)], 5.0),
@@ -159,5 +180,5 @@ def arm_bones_(target: Canvas, frame: Frame) -> None:
         bone_(target, rounded(shaft * sign, np.array([16, 11, 11, 17]) * thin), shell=4.0, inside="marrow")
         for shift in ([-11, 6, 0], [11, -3, 0]):
             bone_(target, tube(np.array([elbow + shift, wrist + shift]) * sign, 6.5 * thin), shell=2.5, inside="marrow")
-        for shift in (-13, 0, 13):
-            bone_(target, tube(np.array([wrist + [0, 0, -22], hand]) * sign + [0, shift, 0], 4.0 * thin))
+        for aside in (-13, 0, 13):
+            bone_(target, tube(np.array([wrist + [0, 0, -22], hand]) * sign + [0, aside, 0], 4.0 * thin))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.interpolate import PchipInterpolator
 
 from lauterbur.subject.torso.canvas import Canvas, paint_
 from lauterbur.subject.torso.frame import Frame, drop
@@ -28,12 +27,12 @@ def diaphragm(frame: Frame) -> Distance:
 
     def distance(axes: Axes) -> np.ndarray:
         x, y, z = spread_out(axes)
-        top = None
+        top = np.full(np.broadcast_shapes(x.shape, y.shape), -110.0)
         for peak, cx, cy, rx, ry, fall in DOMES:
             q = np.sqrt(((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2)
             dome = peak - fall * q**3 - BACKWARDS * (y - cy)
-            top = dome if top is None else -smooth_minimum(-top, -dome, 16.0)
-        return ((z - np.maximum(top, -110) + frame.descent) / 1.25).astype(np.float32)  # 1.25: a usual slope
+            top = -smooth_minimum(-top, -dome, 16.0)
+        return ((z - top + frame.descent) / 1.25).astype(np.float32)  # 1.25: a usual slope
 
     return distance
 
@@ -70,7 +69,7 @@ def mediastinum_(target: Canvas, frame: Frame) -> None:
 
 def airways_(target: Canvas, frame: Frame) -> None:
     fork = np.array([0, 8, 135.0]) + 0.5 * drop(frame, "heart")
-    throat = [(0, -38, 300), (0, -36, 245), (0, -18, 195), (0, 0, 160), fork]
+    throat = np.array([(0, -38, 300), (0, -36, 245), (0, -18, 195), (0, 0, 160), fork])
     pipes = [
         rounded(throat, (10, 9.5, 9, 9, 9)),
         rounded([fork, fork + [-22, 2, -16], fork + [-48, 0, -32]], (8, 7, 5)),
@@ -82,10 +81,3 @@ def airways_(target: Canvas, frame: Frame) -> None:
         paint_(target, "air", pipe)
     gullet = [(2, -20, 300), (4, -6, 230), (8, 20, 170), (8, 28, 100), (14, 26, 40), (30, 18, 22)]
     paint_(target, "muscle", rounded(gullet, 7.5))
-
-
-def dome_height(frame: Frame, x: float, y: float) -> float:
-    """mm: z of the diaphragm there."""
-    z = np.linspace(-120, 80, 401, dtype=np.float32)
-    axes = (np.array([x], np.float32), np.array([y], np.float32), z)
-    return float(PchipInterpolator(diaphragm(frame)(axes)[:, 0, 0], z)(0.0))
