@@ -28,6 +28,7 @@ def read(tmp_path, text):
 
 
 def test_the_library_has_what_the_issue_names():
+    assert {"body/t1-gre", "body/t2-tse", "heart/cine-gre"} <= set(list_protocols())
     wanted = "t1-gre t1-mprage t2-tse flair epi bssfp qsm qsm-5echo qsm-3T".split()
     assert {f"brain/{name}" for name in wanted} <= set(list_protocols())
     for name in list_protocols():
@@ -48,6 +49,19 @@ def test_the_published_columns_are_kept_to_the_letter(name, tr, first, n):
     assert resolution(p) == pytest.approx((0.65 * mm, 0.65 * mm, 2.0 * mm), rel=0.01)
     assert p.bandwidth == 280.0
     assert p.acceleration == (3, 1)
+
+
+def test_the_cine_is_as_published():
+    """1.0 x 1.0 x 6.0 mm by gradient echo at 5 T: fcvm.2022.913707."""
+    p = load_protocol("heart/cine-gre")
+    assert p.contrast == "GRE" and not p.is_3d
+    assert resolution(p) == pytest.approx((1.0 * mm, 1.0 * mm, 6.0 * mm))
+    assert 0.6 <= p.frames * p.lines_per_frame * p.tr <= 1.2  # one beat
+
+
+def test_a_cine_of_several_averages_is_refused():
+    with pytest.raises(ProtocolError, match="averages = 1"):
+        checked(replace(load_protocol("heart/cine-gre"), averages=2))
 
 
 def test_a_users_file_is_read_in_peoples_units(tmp_path):
@@ -131,7 +145,7 @@ def test_what_is_no_protocol_at_all_is_refused(tmp_path):
         ("t1-gre", {"te": (0.02,)}, "lengthen tr"),
         ("t1-gre", {"te": (3 * ms, 2 * ms)}, "rise"),
         ("t1-gre", {"contrast": "T5"}, "MPRAGE"),
-        ("t1-gre", {"dimensions": 2}, "dimensions = 3"),
+        ("t1-mprage", {"dimensions": 2}, "dimensions = 3"),
         ("t1-gre", {"flip_angle": 4.0}, "180 deg"),
         ("t1-gre", {"flip_angle": float("nan")}, "180 deg"),
         ("t1-gre", {"tr": -1.0}, "between"),
@@ -143,6 +157,9 @@ def test_what_is_no_protocol_at_all_is_refused(tmp_path):
         ("t1-gre", {"acceleration": (40, 1)}, "16"),
         ("t1-gre", {"directions": ((1, 0, 0), (0, 1, 0), (0, 0, -1))}, "right-handed"),
         ("t1-mprage", {"ti": None}, "inversion time"),
+        ("t2-tse", {"frames": 25}, "GRE in 2D"),
+        ("t1-gre", {"lines_per_frame": 7}, "GRE in 2D"),
+        ("t1-gre", {"frames": 0}, "256"),
         ("t2-tse", {"te": (0.08, 0.09)}, "GRE"),
         ("t2-tse", {"slab_thickness": 0.1}, "slice thickness"),
         ("t2-tse", {"partial_fourier": (0.3, 1.0)}, "0.55"),

@@ -31,6 +31,10 @@ SMALL = {
     "gre": BASE,
     "multi-echo": replace(BASE, te=(4 * ms, 7 * ms, 10 * ms, 13 * ms), slab_thickness=100 * mm),
     "accelerated": replace(BASE, acceleration=(2, 2), reference_lines=(8, 4), partial_fourier=(0.75, 1.0)),
+    "gre-2d": replace(SLICED, te=(4 * ms,), tr=15 * ms, flip_angle=15 * deg, dummies=2),
+    "cine": replace(
+        SLICED, te=(4 * ms,), tr=15 * ms, flip_angle=15 * deg, dummies=2, slices=1, frames=5, lines_per_frame=7
+    ),
     "mprage": replace(BASE, contrast="MPRAGE", ti=300 * ms, tr=700 * ms, echo_spacing=12 * ms, dummies=1),
     "bssfp": replace(BASE, contrast="BSSFP", te=(3 * ms,), tr=6 * ms, slab_thickness=100 * mm),
     "bssfp-2d": replace(SLICED, contrast="BSSFP", te=(4 * ms,), tr=8 * ms, flip_angle=40 * deg),

@@ -8,6 +8,7 @@ from small_protocols import SMALL
 
 from lauterbur.acquisition.trajectory import trajectory
 from lauterbur.formats.pulseq import read_program, write_program
+from lauterbur.journey import scan
 from lauterbur.program import Column, adc_blocks, block_starts, duration, program_hash, receiver_phase
 from lauterbur.protocol.library import list_protocols, load_protocol
 from lauterbur.protocol.protocol import slice_positions
@@ -15,6 +16,7 @@ from lauterbur.rawdata import header_from_json
 from lauterbur.safety.gate import findings
 from lauterbur.scanner.profiles import load_scanner
 from lauterbur.sequence.contrasts import build_program, describe
+from lauterbur.subject.library import load_subject
 from lauterbur.units import mm
 
 MACHINES = {name: load_scanner(name) for name in ("5T", "3T")}
@@ -38,7 +40,7 @@ def played(program):
     blocks = adc_blocks(program)
     labels = {name: np.asarray(value)[blocks] for name, value in program.labels.items()}
     zero = np.zeros(len(blocks), int)
-    return header, path, k, {name: labels.get(name, zero) for name in "LIN PAR SLC ECO REV REF IMA NAV".split()}
+    return header, path, k, {name: labels.get(name, zero) for name in "LIN PAR SLC ECO PHS REV REF IMA NAV".split()}
 
 
 def assert_k_is_as_labelled(program):
@@ -86,11 +88,11 @@ def test_every_line_is_played_once(name):
     protocol = SMALL[name]
     header, _, _, labels = played(build_program(protocol, MACHINES["5T"]))
     image = labels["NAV"] == 0
-    keys = np.stack([labels[name][image] for name in ("SLC", "ECO", "PAR", "LIN")])
+    keys = np.stack([labels[name][image] for name in ("SLC", "ECO", "PHS", "PAR", "LIN")])
     assert np.unique(keys, axis=1).shape[1] == keys.shape[1]
     if protocol.acceleration == (1, 1):
         lines = header.matrix[1] - round(header.matrix[1] * (1 - protocol.partial_fourier[0]))
-        assert keys.shape[1] == lines * header.matrix[2] * protocol.slices * len(protocol.te)
+        assert keys.shape[1] == lines * header.matrix[2] * protocol.slices * len(protocol.te) * protocol.frames
         assert not labels["REF"].any()
 
 
@@ -226,3 +228,24 @@ def test_a_hundred_thousand_blocks_are_laid_out_quickly():
     assert program.n_blocks > 90_000
     assert len(program.rf) + len(program.gradients) + len(program.adc) < 2000
     assert block_starts(program)[-1] == pytest.approx(duration(program))
+
+
+def test_a_cine_plays_a_few_lines_of_every_frame_in_each_beat():
+    protocol = SMALL["cine"]
+    program = build_program(protocol, MACHINES["5T"])
+    _, _, _, labels = played(program)
+    per_beat = protocol.frames * protocol.lines_per_frame
+    beat = slice(0, per_beat)
+    assert labels["PHS"][beat].tolist() == np.repeat(np.arange(protocol.frames), protocol.lines_per_frame).tolist()
+    assert set(labels["LIN"][beat]) == set(range(protocol.lines_per_frame))
+    start = block_starts(program)[adc_blocks(program)]
+    assert start[per_beat] - start[0] == pytest.approx(per_beat * protocol.tr, rel=1e-6)
+
+
+def test_a_cine_becomes_frames_of_the_image_that_agree_while_the_heart_stands_still():
+    protocol = replace(SMALL["cine"], frames=2, dummies=60)
+    ball = load_subject("sphere", spacing=6 * mm)
+    image = scan(protocol, MACHINES["5T"], ball, measure_error=False, coils=4).image
+    pixels = np.abs(image.pixels)
+    assert pixels.shape[0] == 2
+    assert np.linalg.norm(pixels[1] - pixels[0]) < 0.05 * np.linalg.norm(pixels[0])

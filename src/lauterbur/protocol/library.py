@@ -250,6 +250,8 @@ _READERS: dict[str, Callable[[object, str, Any], Any]] = {
     "partial_fourier": _parts,
     "dummies": _count,
     "averages": _count,
+    "frames": _count,
+    "lines_per_frame": _count,
     "rf_duration": _one("time"),
     "rf_time_bandwidth": _ratio,
     "slab_thickness": _one("length"),

@@ -17,7 +17,7 @@ Vector = tuple[float, float, float]
 
 CONTRASTS = ("GRE", "MPRAGE", "TSE", "FLAIR", "BSSFP", "EPI")
 MULTISLICE = ("TSE", "FLAIR", "EPI")  # always slice by slice
-VOLUMES = ("GRE", "MPRAGE")  # always 3D; BSSFP is either
+VOLUMES = ("MPRAGE",)  # always 3D; GRE and BSSFP are either
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,8 @@ class Protocol:
     position: Vector = (0.0, 0.0, 0.0)  # m, patient: the centre of the field of view, or of the stack of slices
     dummies: int = 0  # excitations (TSE, FLAIR: trains) before the first echo is kept
     averages: int = 1
+    frames: int = 1  # cardiac phases, each an image of its own; GRE in 2D
+    lines_per_frame: int = 1  # per heartbeat: how many lines of one frame are played before the next
     rf_duration: float = 1 * ms  # s, of the excitation
     rf_time_bandwidth: float = 4.0  # of a selective excitation
     slab_thickness: float | None = None  # m, excited in 3D; None: a short pulse excites all there is
@@ -143,6 +145,16 @@ def checked(protocol: Protocol) -> Protocol:
         within(f"partial_fourier along {name}", p.partial_fourier[axis], 0.55, 1.0, "")
     within("dummies", p.dummies, 0, 100_000, "")
     within("averages", p.averages, 1, 64, "")
+    within("frames", p.frames, 1, 256, "")
+    within("lines_per_frame", p.lines_per_frame, 1, p.matrix[1], "lines")
+    must(
+        (p.frames, p.lines_per_frame) == (1, 1) or (p.contrast == "GRE" and not p.is_3d),
+        f"frames and lines_per_frame have no meaning for {p.contrast} in {p.dimensions}D; leave them out, or choose GRE in 2D",
+    )
+    must(
+        p.frames == 1 or p.averages == 1,
+        f"{p.frames} frames with {p.averages} averages are not available; use averages = 1",
+    )
 
     rows = np.array(p.directions)
     right_handed = rows.shape == (3, 3) and np.allclose(rows @ rows.T, np.eye(3), atol=1e-6) and np.linalg.det(rows) > 0

@@ -1,4 +1,4 @@
-"""Spoiled gradient echo in 3D, with one echo or several (bipolar): Haase 1986, spoiled as Zur 1991.
+"""Spoiled gradient echo, 3D or slice by slice, one echo or several (bipolar), one frame or a cine: Haase 1986, Zur 1991.
 
 RF      _/\\_____________________________________    phase: quadratic, increment 117 degrees
 read    ____\\_/ ___ /~~~\\\\___//~~~\\ _______ /~~\\_    prephase, echoes, spoil
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from lauterbur.errors import ProtocolError
 from lauterbur.program import Program
-from lauterbur.protocol.protocol import Protocol
+from lauterbur.protocol.protocol import Protocol, slice_offsets
 from lauterbur.scanner.machine import Scanner
 from lauterbur.sequence.description import definitions, line_phase, offset, placed
 from lauterbur.sequence.excitation import Excitation, excitation
@@ -35,7 +35,7 @@ from lauterbur.sequence.limits import (
 )
 from lauterbur.sequence.readout import Readout, readout
 from lauterbur.sequence.sampling import Plane, plane
-from lauterbur.sequence.table import Block, Events, Table, program, repeated
+from lauterbur.sequence.table import Block, Events, Table, after, program, repeated
 
 Order = tuple[NDArray[np.int64], NDArray[np.int64]]  # line and partition of every repetition
 SPOIL = 2.0  # turns across a voxel, along the readout, at the end of every repetition
@@ -206,20 +206,33 @@ def line_labels(order: Plane, averages: int, n_dummies: int) -> dict[str, Any]:
 
 
 def spoiled_gradient_echo(protocol: Protocol, scanner: Scanner) -> Program:
-    """Lines inside partitions; the dummies play the first line without listening."""
+    """Lines inside partitions; the dummies play the first line without listening. In 2D one slice after another.
+
+    With several frames (a cine), each heartbeat plays a few lines of every frame in turn and the next their neighbours:
+    PHS counts the frames. Nothing waits for the heart: its period is frames x lines_per_frame x tr.
+    """
     p = placed(protocol, scanner)
     limit = limits(scanner, p.directions)
-    plan = timing(p, limit, p.tr)
     order = plane(p, partitions_inside=False)
     events = Events(p.directions)
+    places = (0.0,) if p.is_3d else slice_offsets(p)
+    visits = range(1) if p.is_3d else [*range(0, p.slices, 2), *range(1, p.slices, 2)]
 
+    pick, frame = cine(len(order.line), p.frames, p.lines_per_frame)
+    order = Plane(order.line[pick], order.partition[pick], order.reference[pick], order.both[pick])
     line, partition = (
         np.concatenate((np.full(p.dummies, values[0]), np.tile(values, p.averages)))
         for values in (order.line, order.partition)
     )
     listens = np.arange(len(line)) >= p.dummies
     labels = line_labels(order, p.averages, p.dummies)
-    table = echoes(events, p, limit, plan, (line, partition), spoiled_phases(p, len(line)), listens, labels)
+    if p.frames > 1:
+        labels["PHS"] = np.concatenate((np.zeros(p.dummies, np.int32), frame.astype(np.int32)))
+    parts = []
+    for i in visits:
+        plan = timing(p, limit, p.tr, place=float(places[i]))
+        marks = labels if p.is_3d else labels | {"SLC": i}
+        parts.append(echoes(events, p, limit, plan, (line, partition), spoiled_phases(p, len(line)), listens, marks))
 
     described = definitions(
         p,
@@ -230,4 +243,12 @@ def spoiled_gradient_echo(protocol: Protocol, scanner: Scanner) -> Program:
         tr=plan.tr,
         bandwidth=plan.readout.bandwidth,
     )
-    return program(events, table, scanner, described)
+    return program(events, after(*parts), scanner, described)
+
+
+def cine(n_lines: int, n_frames: int, per_frame: int) -> Order:
+    """Which line, and which frame, is played when: a few lines of every frame, then the next few."""
+    groups = [np.arange(n_lines)[first : first + per_frame] for first in range(0, n_lines, per_frame)]
+    pick = np.concatenate([np.tile(group, n_frames) for group in groups])
+    frame = np.concatenate([np.repeat(np.arange(n_frames), len(group)) for group in groups])
+    return pick, frame
