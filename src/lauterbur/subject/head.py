@@ -44,6 +44,6 @@ def head(*, seed: int = 0) -> Subject:
         continues=("-z",),
         seed=seed,
         source="derived from Colin27, McConnell Brain Imaging Centre, McGill (see NOTICE)",
-        part=np.where(first > 0, np.uint8(PARTS.index("head")), np.uint8(0)),
+        part=np.where(fraction.any(axis=0), np.uint8(PARTS.index("head")), np.uint8(0)),
         body_mass=BODY_MASS,
     )

@@ -67,14 +67,19 @@ def population(kind: str, n: int, seed: int = 0, *, spacing: float | None = None
         raise InputError(f"a population of {n!r:.40}; it must be a whole number from 1")
     if kind == "head" and shape:
         raise InputError(f"a head has no {next(iter(shape))}; only spacing can be chosen")
-    make = _head if kind == "head" else _torso
-    return (make(np.random.default_rng([seed, i]), i, spacing, shape) for i in range(n))
+    return (
+        _heads(n, seed, spacing)
+        if kind == "head"
+        else (_torso(np.random.default_rng([seed, i]), i, spacing, shape) for i in range(n))
+    )
 
 
-def _head(rng: np.random.Generator, i: int, step: float | None, _: dict[str, object]) -> Subject:
-    one = head(seed=i)
-    if step is not None:
-        one = resample(one, step)
+def _heads(n: int, seed: int, step: float | None) -> Iterator[Subject]:
+    one = head() if step is None else resample(head(), step)
+    return (_head(np.random.default_rng([seed, i]), i, replace(one, seed=i)) for i in range(n))
+
+
+def _head(rng: np.random.Generator, i: int, one: Subject) -> Subject:
     size = np.exp(HEAD_SIZE * rng.standard_normal() + HEAD_SHAPE * rng.standard_normal(3))
     shift, tilt = rng.standard_normal(3) * HEAD_SHIFT, rng.standard_normal(3) * HEAD_TILT
     varied = vary(one, scale=size, shift=shift, tilt=np.clip(tilt, -20 * deg, 20 * deg))

@@ -8,6 +8,8 @@ torso(landmark="heart", arms=False)                     # the heart at the isoce
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -81,7 +83,7 @@ def _painted(target: Canvas, body: Frame) -> NDArray[np.uint8]:
     paint_distance_(target, "fat", outer + np.float32(SKIN))
     paint_distance_(target, "muscle", np.maximum(lean_distance(body, target.axes, limbs), outer + np.float32(SKIN)))
     part = _parts(outer, limbs)
-    del outer, limbs
+    target = replace(target, within=outer + np.float32(SKIN))  # in a thin body no bone looks out of the skin
 
     room, floor = cavity(body), diaphragm(body)
     belly = Shape(

@@ -21,6 +21,7 @@ class Canvas:
     names: tuple[str, ...]  # of tissues, by label; the first is air
     labels: NDArray[np.uint8]  # (compartment, z, y, x)
     fraction: NDArray[np.float32]
+    within: NDArray[np.float32] | None = None  # mm outside what nothing painted may leave, (z, y, x)
 
 
 def canvas(axes: Axes, step: float, names: tuple[str, ...]) -> Canvas:
@@ -50,6 +51,8 @@ def paint_distance_(
 ) -> None:
     """The same with a distance map, of the whole grid or of a box of it."""
     x, y, z = box if box is not None else (slice(0, None),) * 3
+    if target.within is not None:
+        distance = np.maximum(distance, target.within[z, y, x])
     share = np.clip(0.5 - distance / np.float32(target.step), 0, 1).astype(np.float32)
     _insert(
         target.labels[:, z, y, x], target.fraction[:, z, y, x], share, np.uint8(target.names.index(tissue)), LEAST

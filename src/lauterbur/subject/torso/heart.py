@@ -16,7 +16,7 @@ from lauterbur.subject.torso.frame import Frame, drop
 from lauterbur.subject.torso.shapes import Axes, Shape, ellipsoid, grown, moved, rounded, union, without
 
 # ml at end diastole and at end systole
-LEFT_VENTRICLE, RIGHT_VENTRICLE, LEFT_ATRIUM, RIGHT_ATRIUM = (140.0, 55.0), (155.0, 68.0), (38.0, 80.0), (50.0, 95.0)
+LEFT_VENTRICLE, RIGHT_VENTRICLE, LEFT_ATRIUM, RIGHT_ATRIUM = (140.0, 55.0), (155.0, 68.0), (40.0, 84.0), (52.0, 108.0)
 LEFT_WALL, RIGHT_WALL, ATRIAL_WALL = 148.0, 48.0, 2.2  # ml, ml, mm
 SHORTENING = 0.15  # of the left ventricle's length
 LENGTH = 49.0  # mm: half the left ventricle's cavity at end diastole
@@ -67,8 +67,8 @@ def heart(frame: Frame) -> Heart:
     return Heart(
         cavity,
         right_cavity,
-        _round(np.array([6.0, 4.0, 94.0]) + 0.6 * base, (34, 22, 29), behind),
-        _round(np.array([-27.0, -28.0, 80.0]) + 0.6 * base, (24, 27, 37), beside),
+        _round(np.array([6.0, 5.0, 95.0]) + 0.35 * base, (34, 22, 29), behind),
+        _round(np.array([-28.0, -27.0, 80.0]) + 0.35 * base, (24, 27, 37), beside),
         outer,
         grown(right_outline(size), thickness),
         base,
