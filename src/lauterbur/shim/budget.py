@@ -63,7 +63,9 @@ def budget_of(program: Program, scanner: Scanner, *, limits: Limits | None = Non
         raise InputError("this program plays no RF; there is nothing to shim for")
     long = limits.long_window if limits else 360.0
     mean_square, _ = worst_window(program, per_block, long)
-    mean_square = max(mean_square, float(per_block.sum() / program.durations.sum()) if long > program.durations.sum() else 0.0)
+    mean_square = max(
+        mean_square, float(per_block.sum() / program.durations.sum()) if long > program.durations.sum() else 0.0
+    )
     if limits:
         short, _ = worst_window(program, per_block, limits.short_window)
         mean_square = max(mean_square, short / limits.short_factor)
@@ -84,7 +86,11 @@ def sar_forms(sar: SarModel, limits: Limits) -> tuple[Complex, list[str], NDArra
     matrices = [sar.local[kept]]
     names = [f"local SAR, {'limb' if is_limb else 'head and trunk'}" for is_limb in limb[kept]]
     most = [local[kept]]
-    for name, limit in (("whole_body", limits.whole_body), ("head", limits.head), ("partial_body", limits.partial_body)):
+    for name, limit in (
+        ("whole_body", limits.whole_body),
+        ("head", limits.head),
+        ("partial_body", limits.partial_body),
+    ):
         matrix = getattr(sar, name)
         if matrix is not None and np.isfinite(limit):
             matrices.append(matrix[None])
@@ -142,7 +148,9 @@ def worst(given: Forms, weights: Complex) -> tuple[float, str]:
 def check_matrices(matrices: Complex, n_tx: int, names: Sequence[str] = ()) -> Complex:
     q = np.asarray(matrices, complex)
     if q.ndim != 3 or q.shape[1:] != (n_tx, n_tx):
-        raise InputError(f"SAR matrices have shape {q.shape}; they must be (n, {n_tx}, {n_tx}), like the {n_tx} channels of b1_plus")
+        raise InputError(
+            f"SAR matrices have shape {q.shape}; they must be (n, {n_tx}, {n_tx}), like the {n_tx} channels of b1_plus"
+        )
     if not np.isfinite(q).all():
         raise InputError("a SAR matrix holds a value that is not finite; compute it again")
     return q

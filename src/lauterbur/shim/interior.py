@@ -18,13 +18,20 @@ Float = NDArray[np.float64]
 Complex = NDArray[np.complex128]
 
 LEAST_MAGNITUDE = 1e-9  # of the mean: a null's curvature is cut off here
-SHARPNESS = (8.0, 24.0, 80.0, 400.0)  # of the p-norm that stands for the largest t while a start is brought within the limits
+SHARPNESS = (
+    8.0,
+    24.0,
+    80.0,
+    400.0,
+)  # of the p-norm that stands for the largest t while a start is brought within the limits
 
 
 def real_matrices(q: Complex) -> Float:
     """(k, 2 tx, 2 tx): w^H Q w = x^T R x for x = (Re w, Im w)."""
     h = (q + np.conj(np.swapaxes(q, 1, 2))) / 2
-    return np.ascontiguousarray(np.concatenate((np.concatenate((h.real, -h.imag), 2), np.concatenate((h.imag, h.real), 2)), 1))
+    return np.ascontiguousarray(
+        np.concatenate((np.concatenate((h.real, -h.imag), 2), np.concatenate((h.imag, h.real), 2)), 1)
+    )
 
 
 @njit(cache=True)

@@ -27,6 +27,9 @@ MOST_VOXELS = 3000  # a design looks at no more; what is promised is computed on
 INSIDE = 0.97  # of the limits: where a start begins its way
 LAST_MU = 1e-7  # log units of uniformity that each active limit may leave on the table
 PHASE_STEPS = 60
+GLANCED = 200  # voxels on which many starts are compared
+FINALISTS = 3
+N_STARTS = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +48,7 @@ def design_weights(
     limit: float | ArrayLike | None = None,
     mode: str | None = None,
     start: ArrayLike | None = None,
-    n_starts: int = 2,
+    n_starts: int = N_STARTS,
     seed: int = 0,
 ) -> Weights:
     """Weights for b1_plus (tx, voxel); limit: one for all matrices or one each, at mean |B1+| = 1."""
@@ -87,7 +90,7 @@ def best_weights(
     *,
     middle: NDArray[np.bool_] | None = None,
     starts: list[Complex] | None = None,
-    n_starts: int = 2,
+    n_starts: int = N_STARTS,
     seed: int = 0,
 ) -> Complex:
     """(tx,) with mean |w b1| = 1. `given` binds w in the unit that makes it so; `middle`: where cp aligns the phases."""
@@ -96,11 +99,15 @@ def best_weights(
         return aligned
     first = [aligned] if starts is None else list(starts)
     if mode == "phase":
-        chosen = min((_phases(b1, w) for w in _more(first, n_starts, seed)), key=lambda w: _variation(b1, w))
-        return min((chosen, aligned), key=lambda w: _variation(b1, w))
+        few = b1[:, :: max(1, b1.shape[1] // GLANCED)]
+        found = sorted((_phases(few, w) for w in _more(first, n_starts, seed)), key=lambda w: _variation(few, w))
+        chosen = [_phases(b1, w) for w in [*found[:FINALISTS], aligned]]
+        return min([*chosen, aligned], key=lambda w: _variation(b1, w))
     if mode == "mls":
         given = Forms(np.zeros((0, *given.matrices.shape[1:]), complex), (), np.zeros(0), None)
-        first.append(_phases(b1, aligned))  # magnitudes as well are never worse than phases alone
+        first.append(
+            best_weights(b1, given, "phase", middle=middle, n_starts=n_starts, seed=seed)
+        )  # then never worse than it
 
     scale = float(np.mean(np.abs(b1)))
     a = np.ascontiguousarray(_few(b1).T) / scale  # (voxel, tx)
@@ -115,7 +122,7 @@ def best_weights(
     gram = real_matrices((a.conj().T @ a / len(a))[None])[0]
 
     best, best_value, lowest = None, np.inf, np.inf
-    for w in _more(first, n_starts, seed):
+    for w in _promising(a, gram, _more(first, n_starts, seed), first):
         x = np.concatenate((w.real, w.imag))
         if len(stack):
             x, t = within_limits(a, gram, stack, flat, x, INSIDE)
@@ -206,6 +213,26 @@ def _few(b1: Complex) -> Complex:
     """At most MOST_VOXELS of them, spread evenly."""
     n = b1.shape[1]
     return b1 if n <= MOST_VOXELS else b1[:, np.linspace(0, n - 1, MOST_VOXELS).astype(int)]
+
+
+def _promising(a: Complex, gram: Float, starts: list[Complex], kept: list[Complex]) -> list[Complex]:
+    """The local minima of fewest variations, found without limits on few voxels; and those kept as they were."""
+    few = np.ascontiguousarray(a[:: max(1, len(a) // GLANCED)])
+    none = np.zeros((0, *gram.shape))
+    n_tx = a.shape[1]
+    found = []
+    for w in starts:
+        x = follow(
+            few, gram, none, none.reshape(-1, 2 * n_tx), np.concatenate((w.real, w.imag)), 1e-2, LAST_MU, 0.1, 15
+        )
+        z = np.abs(few @ (x[:n_tx] + 1j * x[n_tx:]))
+        found.append((float(z.std() / z.mean()), x[:n_tx] + 1j * x[n_tx:]))
+    found.sort(key=lambda pair: pair[0])
+    chosen: list[tuple[float, Complex]] = []
+    for value, w in found:  # a minimum found twice is tried once
+        if not chosen or value > chosen[-1][0] * (1 + 1e-3):
+            chosen.append((value, w))
+    return [w for _, w in chosen[:FINALISTS]] + kept
 
 
 def _more(starts: list[Complex], n_starts: int, seed: int) -> list[Complex]:
