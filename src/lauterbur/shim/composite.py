@@ -58,8 +58,8 @@ def plan_train(
 ) -> TrainPlan:
     """kT-points on this machine: dead times between pulses, and steps as far as its gradients move in them."""
     tx, g = scanner.transmit, scanner.gradients
-    block = up(_dead(scanner) + duration + tx.ringdown_time, scanner.spectrometer.block_raster)
-    step = largest_area(_dead(scanner), scanner)
+    block = up(step_window(scanner) + duration + tx.ringdown_time, scanner.spectrometer.block_raster)
+    step = largest_area(step_window(scanner), scanner)
     length = up(duration, max(tx.raster, g.raster))
     return TrainPlan(flip_angle, tr, n_points, length, block - length, step, share=share)
 
@@ -68,7 +68,7 @@ def up(time: float, raster: float) -> float:
     return float(np.ceil(time / raster - 1e-6) * raster)
 
 
-def _dead(scanner: Scanner) -> float:
+def step_window(scanner: Scanner) -> float:
     """s: the dead time before a pulse, in which a step is played; at least four raster times."""
     return up(max(scanner.transmit.dead_time, 4 * scanner.gradients.raster), 2 * scanner.gradients.raster)
 
@@ -115,15 +115,17 @@ def design_composite(
     task = task_for(plan, kind, train_forms(len(sites[0].b1), models, budget, plan, drive), slices)
 
     if kind == "kt-points":
-        trains = [_design(voxels, task, plan, np.atleast_2d(weights)[0], seed)]
         references = [np.atleast_2d(weights)[0]]
+        free = Forms(np.zeros((0, len(voxels.b1), len(voxels.b1)), complex), (), np.zeros(0), None)
+        others = [best_weights(voxels.b1, free, way, seed=seed) for way in ("phase", "cp")]
+        trains = [_design(voxels, task, plan, [*references, *others], seed)]
         groups = [np.arange(len(voxels.position))]
     else:
         found = members(slices, voxels.position)  # type: ignore[arg-type]
         source = nearest_filled(found)
         groups = [found[i] for i in source]
         references = list(np.atleast_2d(weights)) if weights.ndim == 2 else [weights] * len(groups)
-        made = {i: _design(_some(voxels, found[i]), task, plan, references[i], seed) for i in sorted(set(source))}
+        made = {i: _design(_some(voxels, found[i]), task, plan, [references[i]], seed) for i in sorted(set(source))}
         trains = [made[i] for i in source]
     rephase = [
         rephasing(t, task, _some(voxels, g), reference)
@@ -190,9 +192,7 @@ def rephasing(train: Train, task: Task, voxels: Voxels, reference: Complex) -> F
     return np.asarray(best.x @ task.directions)
 
 
-def _design(voxels: Voxels, task: Task, plan: TrainPlan, weights: Complex, seed: int) -> Train:
-    free = Forms(np.zeros((0, len(weights), len(weights)), complex), (), np.zeros(0), None)
-    starts = [weights, best_weights(voxels.b1, free, "phase", seed=seed), best_weights(voxels.b1, free, "cp")]
+def _design(voxels: Voxels, task: Task, plan: TrainPlan, starts: list[Complex], seed: int) -> Train:
     train = design_train(voxels, task, plan.n_points, starts, reach=plan.reach, seed=seed)
     angle, _ = played(train, task, voxels)
     if not np.mean(angle) >= LEAST_ANGLE * task.angle:

@@ -22,6 +22,7 @@ REACH = (
 )
 SOME = 1000  # voxels that a train is designed on; what is promised is computed on all
 LAST_MU = 1e-6
+GOOD = 2e-3  # relative error of the flip angle below which more pulses are not looked for
 TRIALS = 6  # best candidates that are tried in earnest for every new place
 TIKHONOV = 1e-3  # of the mean diagonal: keeps small-tip weights modest
 
@@ -42,6 +43,9 @@ def _grown(voxels: Voxels, task: Task, n_pulses: int, start: Complex, reach: flo
     train = refine(Train(start[None], np.zeros((0, len(task.directions)))), task, voxels)
     candidates = _lattice(reach, len(task.directions))
     for n in range(2, n_pulses + 1):
+        if _error(train, task, voxels) < GOOD**2:
+            train = _split(train, n)
+            continue
         starts = [_split(train, n)] + [
             _extended(train, task, voxels, k) for k in _useful(train, task, voxels, candidates)
         ]
