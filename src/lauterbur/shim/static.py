@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.linalg import eigh
 
 from lauterbur.errors import InputError
 from lauterbur.shim.budget import Forms, check_matrices, scaled, worst
@@ -122,7 +123,10 @@ def best_weights(
     gram = real_matrices((a.conj().T @ a / len(a))[None])[0]
 
     best, best_value, lowest = None, np.inf, np.inf
-    for w in _promising(a, gram, _more(first, n_starts, seed), first):
+    everything = _more(first, n_starts, seed)
+    for i, w in enumerate([*(promising := _promising(a, gram, everything, first)), *everything, *_coolest(a, q)]):
+        if i >= len(promising) and best is not None:
+            break  # the others are asked only where none of these can be brought within the limits
         x = np.concatenate((w.real, w.imag))
         if len(stack):
             x, t = within_limits(a, gram, stack, flat, x, INSIDE)
@@ -233,6 +237,16 @@ def _promising(a: Complex, gram: Float, starts: list[Complex], kept: list[Comple
         if not chosen or value > chosen[-1][0] * (1 + 1e-3):
             chosen.append((value, w))
     return [w for _, w in chosen[:FINALISTS]] + kept
+
+
+def _coolest(a: Complex, q: Complex) -> list[Complex]:
+    """Drives of much field for little heat: the first eigenvectors of mean square field against the mean of all forms."""
+    if not len(q):
+        return []
+    heat = q.mean(axis=0)
+    heat = heat + heat.conj().T + 1e-9 * np.trace(heat).real * np.eye(len(heat))
+    _, vectors = eigh(a.conj().T @ a, heat)
+    return list(vectors.T[::-1][:4])
 
 
 def _more(starts: list[Complex], n_starts: int, seed: int) -> list[Complex]:
