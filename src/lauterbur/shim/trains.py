@@ -19,7 +19,7 @@ from lauterbur.shim.pulse import CompositePulse
 from lauterbur.shim.shim import Shim
 
 Float = NDArray[np.float64]
-NEGLIGIBLE = 1e-3  # 1/m: an area that moves no phase by a hundredth of a turn in any body
+NEGLIGIBLE = 1e-5  # 1/m: an area that turns no phase by a hundred-thousandth of a turn in any body
 SPOKE_STEP = 12.0  # 1/m, per axis, that a spoke's rewinder leaves room for
 TIMES = 2e-9  # s, rounding
 

@@ -1,0 +1,98 @@
+"""The shim of the static field: what coils can make is taken away, limits hold, slices do better, real coils too."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from shim_fields import ellipsoid_fields
+
+from lauterbur.errors import InputError
+from lauterbur.fields.susceptibility import solid_harmonics
+from lauterbur.shim.b0 import NAMES, design_b0, shimmed_fields, solve_currents
+from lauterbur.shim.slices import Slices
+from lauterbur.shim.target import body, site
+
+
+def with_field(amounts, rough=0.0):
+    fields = ellipsoid_fields(voxel=0.012)
+    shape = fields.off_resonance.shape
+    i_z, i_y, i_x = np.indices(shape)
+    place = np.stack([i_x, i_y, i_z], axis=-1) @ fields.affine[:3, :3].T + fields.affine[:3, 3]
+    terms = solid_harmonics(place, 2)
+    field = sum(amounts.get(name, 0.0) * term for name, term in zip(NAMES, terms, strict=True))
+    field = field + rough * np.sin(place[..., 2] * 80) * place[..., 0] / 0.05
+    return replace(fields, off_resonance=np.asarray(field, np.float32))
+
+
+AMOUNTS = {"f0": 30.0, "x": 400.0, "z": -250.0, "z2": 3000.0, "xz": -2000.0, "x2-y2": 1500.0, "xy": 900.0}
+
+
+def test_harmonics_that_the_coils_make_are_taken_away():
+    fields = with_field(AMOUNTS)
+    b0 = design_b0(fields, order=2)
+    for name, value in zip(b0.names, b0.coefficients, strict=True):
+        assert value == pytest.approx(-AMOUNTS.get(name, 0.0), abs=0.5)
+    left = shimmed_fields(fields, b0).off_resonance[body(fields)]
+    assert np.abs(left).max() < 0.01
+    assert b0.spread_before > 10 and b0.spread_after < 0.01
+
+
+def test_a_limit_holds_and_the_rest_makes_the_best_of_it():
+    fields = with_field(AMOUNTS)
+    b0 = design_b0(fields, order=2, limits={"z2": 1000.0, "xz": 500.0})
+    found = dict(zip(b0.names, b0.coefficients, strict=True))
+    assert found["z2"] == pytest.approx(-1000, rel=1e-6) and found["xz"] == pytest.approx(500, rel=1e-6)
+    assert 0.01 < b0.spread_after < b0.spread_before
+    s = site(fields)
+    clipped = {**{n: -AMOUNTS.get(n, 0.0) for n in NAMES}, "z2": -1000.0, "xz": 500.0}
+    plain = s.off_resonance + sum(clipped[n] * t for n, t in zip(NAMES, solid_harmonics(s.position, 2), strict=True))
+    assert b0.spread_after <= plain.std() + 1e-9
+
+
+def test_higher_orders_and_slices_are_never_worse():
+    fields = with_field(AMOUNTS, rough=40.0)
+    spread = [design_b0(fields, order=order).spread_after for order in (0, 1, 2)]
+    assert spread[2] < spread[1] < spread[0]
+    slices = Slices(np.array([0, 0, 1.0]), fields.affine[2, 3] + 0.012 * np.arange(12), 0.012)
+    each = design_b0(fields, order=1, slices=slices)
+    assert each.coefficients.shape == (12, 4)
+    assert each.spread_after < 0.7 * spread[1]
+    inside = body(fields)
+    assert shimmed_fields(fields, each).off_resonance[inside].std() == pytest.approx(each.spread_after, rel=0.02)
+
+
+def test_requests_without_sense_are_refused():
+    fields = with_field({})
+    with pytest.raises(InputError, match="order 3"):
+        design_b0(fields, order=3)
+    with pytest.raises(InputError, match="z2"):
+        design_b0(fields, order=1, limits={"z2": 1.0})
+    with pytest.raises(InputError, match="not finite"):
+        solve_currents([1, np.nan], [[1], [2]])
+    with pytest.raises(InputError, match="not empty"):
+        solve_currents([1, 2], [[1, 2]])
+    with pytest.raises(InputError, match="above its upper"):
+        solve_currents([1, 2], [[1], [2]], 1, -1)
+
+
+@pytest.mark.skipif("LAUTERBUR_TEST_DATA" not in os.environ, reason="needs the measured shim coils")
+def test_measured_coils_undo_what_they_made_and_respect_their_limits():
+    from scipy.io import loadmat
+
+    data = loadmat(Path(os.environ["LAUTERBUR_TEST_DATA"]) / "fields/CalibrationDataSiemensMGH12Dec2020.mat")
+    inside = data["mask"] > 0
+    basis = data["F"][inside] @ np.linalg.inv(data["S"].astype(float))  # Hz per unit of each coil
+    assert basis.shape[1] == 8
+    rng = np.random.default_rng(0)
+    amounts = rng.uniform(-1, 1, 8) * np.diag(data["S"])
+    made = basis @ amounts + 5.0 * rng.normal(size=len(basis))
+    free = solve_currents(made, basis)
+    assert np.allclose(free, -amounts, atol=0.02 * np.abs(amounts).max())
+    assert np.std(made + basis @ free) < 0.2 * np.std(made)
+    most = 0.5 * np.abs(amounts).max()
+    held = solve_currents(made, basis, -most, most)
+    assert np.all(np.abs(held) <= most)
+    rms = [np.sqrt(np.mean((made + basis @ c) ** 2)) for c in (free, held, np.clip(free, -most, most), 0 * free)]
+    assert rms[0] < rms[1] <= rms[2] < rms[3]
