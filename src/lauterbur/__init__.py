@@ -34,6 +34,8 @@ _PUBLIC = {
     "reconstruct": "lauterbur.recon.reconstruction",
     "solve_fields": "lauterbur.fields.solution",
     "clear": "lauterbur.safety.gate",
+    "design_shim": "lauterbur.shim.shim",
+    "apply_shim": "lauterbur.shim.playing",
     "build_program": "lauterbur.sequence.contrasts",
     "Spins": "lauterbur.acquisition.twin.spins",
     "Program": "lauterbur.program",
@@ -65,6 +67,8 @@ if TYPE_CHECKING:
     from lauterbur.safety.gate import clear
     from lauterbur.scanner.profiles import load_scanner
     from lauterbur.sequence.contrasts import build_program
+    from lauterbur.shim.playing import apply_shim
+    from lauterbur.shim.shim import design_shim
     from lauterbur.subject.library import load_subject
 
 

@@ -261,7 +261,7 @@ def test_spokes_of_a_slice_are_played_as_promised(fields, scanner):
     plan = plan_of(program, scanner, mode="spokes", n_points=2)
     assert plan.peak_ratio > 2 and plan.energy_ratio > 1
     shim = design_shim(fields, mode="spokes", plan=plan, slices=slices)
-    assert shim.promised["flip-angle variation"] < 0.75 * shim.promised["variation"]
+    assert shim.promised["flip-angle variation"] < 0.2 * shim.promised["variation"]
     assert np.allclose(shim.pulse.steps[..., 2], 0, atol=1e-9)  # steps stay in the plane
     shimmed = apply_shim(program, shim, scanner)
     assert all(f.ok for f in findings(shimmed, scanner) if "RF" not in f.quantity and "acoustic" not in f.quantity)

@@ -112,11 +112,11 @@ def forms(n_tx: int, sar: SarModel | None, budget: Budget | None) -> Forms:
                 f"the SAR model has {sar.local.shape[-1]} channels, the fields {n_tx}; make it from the same fields"
             )
         q, words, limit = sar_forms(sar, budget.limits)
-        matrices.append(q * (budget.rms_b1**2 / limit)[:, None, None])
+        matrices.append(np.asarray(q * (budget.rms_b1**2 / limit)[:, None, None], complex))
         names += words
         most += limit.tolist()
     if budget.average_power is not None:
-        matrices.append(np.eye(n_tx, dtype=complex)[None] * budget.rms_b1**2 / budget.average_power)
+        matrices.append(np.asarray(np.eye(n_tx)[None] * budget.rms_b1**2 / budget.average_power, complex))
         names.append("forward power, all channels")
         most.append(budget.average_power)
     channel = [budget.peak_power] if budget.peak_power is not None else []

@@ -153,7 +153,7 @@ def train_forms(
         rms_b1=np.sqrt(plan.duration * plan.energy_ratio / plan.repetition_time / plan.share) / GAMMA_BAR,
         peak_b1=plan.peak_ratio / GAMMA_BAR,
     )
-    each = [forms(n_tx, model, one) for model in (models or [None])]
+    each = [forms(n_tx, model, one) for model in models or (None,)]
     matrices = np.concatenate([f.matrices for f in each])
     joined = Forms(
         matrices, sum((f.names for f in each), ()), np.concatenate([f.limits for f in each]), each[0].channel

@@ -16,7 +16,7 @@ from lauterbur.shim.angles import composite_angles
 from lauterbur.shim.budget import Budget, sar_forms
 from lauterbur.shim.composite import TrainPlan
 from lauterbur.shim.pulse import CompositePulse
-from lauterbur.shim.slices import Slices, nearest_filled, nearest_slice
+from lauterbur.shim.slices import Slices, members, nearest_filled, nearest_slice
 from lauterbur.shim.static import circular
 from lauterbur.shim.target import Site
 from lauterbur.units import GAMMA_BAR
@@ -66,12 +66,13 @@ def _angles(sites: list[Site], drive: float, pulse: CompositePulse, slices: Slic
     """Over the target, and for a population the worst subject."""
     each = []
     for s in sites:
-        which = nearest_slice(slices if len(pulse.weights) > 1 else None, s.position)
-        angle = np.zeros(len(s.position))
+        seen = np.arange(len(s.position)) if slices is None else np.unique(np.concatenate(members(slices, s.position)))
+        which = nearest_slice(slices if len(pulse.weights) > 1 else None, s.position[seen])
+        angle = np.zeros(len(seen))
         for i in np.unique(which):
-            here = which == i
+            here = seen[which == i]
             relative = s.b1[:, here] * (GAMMA_BAR * drive)
-            angle[here], _ = composite_angles(
+            angle[which == i], _ = composite_angles(
                 relative, s.position[here], s.off_resonance[here], pulse, int(i), pulse.flip_angle
             )
         each.append(angle)

@@ -73,7 +73,7 @@ def design_shim(
     static_mode = mode if mode in STATIC_MODES else "mls" if budget is None else "sar"
 
     together = _joined(sites)
-    bound = [forms(n_tx, model, budget) for model in (models or [None])]
+    bound = [forms(n_tx, model, budget) for model in models or (None,)]
     whole = static_weights(together, bound, static_mode, seed)
     drive = reference_drive(together.b1, whole)
     weights, parts = whole, None

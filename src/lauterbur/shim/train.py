@@ -158,7 +158,7 @@ def refine(train: Train, task: Task, voxels: Voxels, *, mus: tuple[float, ...] =
             scale = np.maximum(scale, 1e-9 * scale.max())
             before = value
             for _ in range(12):
-                step = np.linalg.solve(hessian + np.diag(damping * scale), -gradient)
+                step: Float = np.asarray(np.linalg.solve(hessian + np.diag(damping * scale), -gradient), float)
                 moved = _moved(train, step)
                 shares = barrier.shares(moved)
                 if np.all(shares < 1):

@@ -92,7 +92,7 @@ def _points(
     while np.any(np.abs(before) > largest_area(lead, scanner)):
         lead += 2 * scanner.gradients.raster
     waveform = np.full(n_samples, angle / (2 * np.pi * n * pulse.duration), complex)
-    time = (np.arange(n_samples) + 0.5) * program.rasters.rf
+    time = np.asarray((np.arange(n_samples) + 0.5) * program.rasters.rf, float)
     new = replace(
         old,
         waveform=waveform,
