@@ -186,7 +186,7 @@ def test_targets_that_hold_nothing_are_refused():
         design_shim(fields, target=corner)
     with pytest.raises(InputError, match="shape"):
         design_shim(fields, target=np.ones((2, 2, 2), bool))
-    with pytest.raises(InputError, match="tissue_mask"):
+    with pytest.raises(InputError, match="give its mask"):
         design_shim(fields, target="brain")
     with pytest.raises(InputError, match="is empty"):
         design_shim(fields, target="limb")

@@ -16,17 +16,11 @@ from scipy.ndimage import map_coordinates
 
 from lauterbur.errors import InputError
 from lauterbur.fields.maps import FieldMaps
-from lauterbur.subject.anatomy import PARTS, Subject
+from lauterbur.subject.anatomy import PARTS
 
 Mask = NDArray[np.bool_]
 Float = NDArray[np.float64]
 MIDDLE = 0.05  # of the target's voxels: those nearest its centre, where circular polarisation aligns the phases
-ORGANS = {  # what people call a target, and the tissues it is made of; any tissue's own name is a target too
-    "brain": ("grey matter", "white matter", "cerebrospinal fluid", "putamen", "caudate", "pallidum", "thalamus"),
-    "heart": ("myocardium", "heart"),
-    "liver": ("liver",),
-    "kidneys": ("kidney cortex", "kidney medulla"),
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +33,7 @@ class Site:
 
 
 def site(fields: FieldMaps, target: Mask | str | None = None) -> Site:
-    mask = target_mask(fields, target)
+    mask = chosen_voxels(fields, target)
     index = np.flatnonzero(mask)
     affine = transmit_affine(fields)
     place = positions(affine, mask.shape, index)
@@ -52,7 +46,7 @@ def site(fields: FieldMaps, target: Mask | str | None = None) -> Site:
     return Site(b1, place, off_resonance_at(fields, place), away <= np.quantile(away, MIDDLE), index)
 
 
-def target_mask(fields: FieldMaps, target: Mask | str | None) -> Mask:
+def chosen_voxels(fields: FieldMaps, target: Mask | str | None) -> Mask:
     """bool (z, y, x) on the grid of the transmit maps, body only."""
     inside = body(fields)
     if target is None or (isinstance(target, str) and target == "body"):
@@ -60,8 +54,8 @@ def target_mask(fields: FieldMaps, target: Mask | str | None) -> Mask:
     elif isinstance(target, str):
         if target not in PARTS[1:]:
             raise InputError(
-                f"target {target!r} is not a part of the body ({', '.join(PARTS[1:])}, body); for an organ give its mask, "
-                f"tissue_mask(subject, {target!r})"
+                f"target {target!r} is not a part of the body ({', '.join(PARTS[1:])}, body); for an organ give its mask "
+                "on the subject's grid"
             )
         if fields.part is None:
             raise InputError(f"these fields do not know where the {target} is (no part map); give a mask")
@@ -94,19 +88,6 @@ def off_resonance_at(fields: FieldMaps, place: Float) -> Float:
     """Hz, linear between voxels; beyond the grid as at its edge."""
     voxel = (place - fields.affine[:3, 3]) @ np.linalg.inv(fields.affine[:3, :3]).T
     return np.asarray(map_coordinates(fields.off_resonance.astype(float), voxel[:, ::-1].T, order=1, mode="nearest"))
-
-
-def tissue_mask(subject: Subject, name: str) -> Mask:
-    """Where an organ or tissue fills more than half of the voxel."""
-    names = ORGANS.get(name, (name,))
-    wanted = [i for i, tissue in enumerate(subject.tissues) if tissue.name in names and i > 0]
-    if not wanted:
-        known = sorted({*ORGANS, *(t.name for t in subject.tissues[1:])})
-        raise InputError(f"subject {subject.name} has no {name!r}; known are {', '.join(known)}")
-    chosen = np.where(np.isin(subject.labels, wanted), subject.fraction, np.float32(0)).sum(axis=0) > 0.5
-    if not chosen.any():
-        raise InputError(f"{name} fills no voxel of subject {subject.name}")
-    return np.asarray(chosen)
 
 
 def _on_transmit_grid(fields: FieldMaps, mask: Mask) -> Mask:
