@@ -15,7 +15,7 @@ from lauterbur.shim.files import read_shim, write_shim
 from lauterbur.shim.playing import apply_shim
 from lauterbur.shim.pulse import CompositePulse
 from lauterbur.shim.shim import Shim, design_shim
-from lauterbur.shim.slices import Slices
+from lauterbur.shim.slices import Slices, slices_of
 
 
 def some_shim(n_slices=1, is_train=True, seed=0):
@@ -140,3 +140,23 @@ def test_slices_get_their_own_weights_by_label_or_by_frequency():
         apply_shim(replace(program, labels={"SLC": np.array([7, 7], np.int32)}), shim)
     with pytest.raises(InputError, match="neither a SLC label"):
         apply_shim(hard_program(0.2), shim)
+
+
+def test_our_own_slices_play_the_shim_of_the_place_they_lie_at():
+    scanner = lb.load_scanner("5T")
+    program = lb.build_program(lb.load_protocol("brain/t2-tse"), scanner)
+    slices = slices_of(program)
+    n = len(slices.positions)
+    rng = np.random.default_rng(0)
+    shim = Shim("mls", "mask", rng.normal(size=(n, 8)) + 0j, 0.07, slices)
+    shimmed = apply_shim(program, shim)
+    playing = np.flatnonzero(program.blocks[:, Column.RF] >= 0)
+    assert np.array_equal(shimmed.blocks[playing, Column.SHIM], program.labels["SLC"][playing])
+    unlabelled = replace(program, labels={k: v for k, v in program.labels.items() if k != "SLC"})
+    few = np.concatenate((playing[:40], playing[-40:]))  # the label agrees with where the frequency lies
+    by_place = apply_shim(
+        replace(unlabelled, blocks=program.blocks[few], durations=program.durations[few], labels={}), shim
+    )
+    assert np.array_equal(by_place.blocks[:, Column.SHIM], program.labels["SLC"][few])
+    with pytest.raises(InputError, match="does not say which slices"):
+        slices_of(lb.build_program(lb.load_protocol("brain/t1-mprage"), scanner))

@@ -1,13 +1,19 @@
-"""Slices: the layers that slice-wise shims are made for, in the order of the program's SLC label."""
+"""Slices: the layers that slice-wise shims are made for, in the order of the program's SLC label.
+
+Slices(normal=(0, 0, 1), positions=[-0.01, 0, 0.01], thickness=5e-3)
+slices_of(program)                                                     # those a 2D program excites
+"""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lauterbur.errors import InputError
+from lauterbur.program import Program
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +33,20 @@ class Slices:
             )
         object.__setattr__(self, "normal", normal / np.linalg.norm(normal))
         object.__setattr__(self, "positions", at)
+
+
+def slices_of(program: Program) -> Slices:
+    """From the header that our own sequences write into their programs."""
+    try:
+        header = json.loads(program.definitions.get("LauterburHeader", ""))
+        normal = np.array(header["directions"], float)[2]
+        positions = np.array(header["slice_positions"], float) @ normal
+        return Slices(normal, positions, float(header["slice_thickness"]))
+    except (KeyError, TypeError, ValueError, IndexError):
+        raise InputError(
+            "this program does not say which slices it excites (it is 3D, or of other origin); give Slices(normal, positions, "
+            "thickness) in the order of its SLC label"
+        ) from None
 
 
 def members(slices: Slices, position: NDArray[np.float64]) -> list[NDArray[np.intp]]:
