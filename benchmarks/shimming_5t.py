@@ -116,7 +116,7 @@ def picture(path: Path, fields: FieldMaps, mask: np.ndarray, made: dict[str, Shi
     import matplotlib.pyplot as plt
 
     shown = [mode for mode in ("cp", "mls", "sar", "kt-points 3", "kt-points 5") if mode in made]
-    middle = [int(round(float(np.mean(index)))) for index in np.nonzero(mask)]
+    middle = [round(float(np.mean(index))) for index in np.nonzero(mask)]
     body = chosen_voxels(fields, None)
     figure, axes = plt.subplots(2, len(shown), figsize=(2.9 * len(shown), 6), layout="constrained", squeeze=False)
     for column, mode in enumerate(shown):
