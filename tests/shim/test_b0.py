@@ -11,6 +11,8 @@ from shim_fields import ellipsoid_fields
 from lauterbur.errors import InputError
 from lauterbur.fields.susceptibility import solid_harmonics
 from lauterbur.shim.b0 import NAMES, design_b0, shimmed_fields, solve_currents
+from lauterbur.shim.composite import TrainPlan
+from lauterbur.shim.shim import design_shim
 from lauterbur.shim.slices import Slices
 from lauterbur.shim.target import body, site
 
@@ -61,6 +63,19 @@ def test_higher_orders_and_slices_are_never_worse():
     assert each.spread_after < 0.7 * spread[1]
     inside = body(fields)
     assert shimmed_fields(fields, each).off_resonance[inside].std() == pytest.approx(each.spread_after, rel=0.02)
+
+
+def test_a_train_is_designed_for_what_the_b0_shim_leaves():
+    fields = with_field({"z": 1500.0})
+    b0 = design_b0(fields, order=1)
+    plan = TrainPlan(np.radians(10), 0.02, n_points=1)
+    shim = design_shim(fields, mode="kt-points", plan=plan, b0=b0)
+    assert np.array_equal(shim.b0, b0.coefficients)
+    assert shim.promised["off-resonance spread, Hz"] < 0.1 < shim.promised["off-resonance spread before, Hz"]
+    still = design_shim(replace(fields, off_resonance=0 * fields.off_resonance), mode="kt-points", plan=plan)
+    assert np.allclose(shim.pulse.weights, still.pulse.weights, atol=1e-3 * np.abs(still.pulse.weights).max())
+    with pytest.raises(InputError, match="belongs to one subject"):
+        design_shim([fields, fields], mode="universal", plan=plan, b0=b0)
 
 
 def test_requests_without_sense_are_refused():

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from lauterbur.errors import InputError
 from lauterbur.fields.maps import FieldMaps
 from lauterbur.safety.sar import SarModel
+from lauterbur.shim.b0 import B0Shim, shimmed_fields
 from lauterbur.shim.budget import Budget, forms
 from lauterbur.shim.composite import TrainPlan, design_composite
 from lauterbur.shim.promise import promise
@@ -55,12 +56,14 @@ def design_shim(
     budget: Budget | None = None,
     slices: Slices | None = None,
     plan: TrainPlan | None = None,
+    b0: B0Shim | None = None,
     seed: int = 0,
 ) -> Shim:
     """Channel weights, or a train of pulses, that excite evenly within a budget.
 
     mode: cp (phases aligned in the target's middle), phase, mls (magnitude least squares), sar (mls within the budget);
-    spokes and kt-points need a `plan`; universal needs one too, and several subjects' fields, models and targets.
+    spokes and kt-points need a `plan`; universal needs one too, and several subjects' fields, models and targets. b0: a
+    shim of the static field (design_b0) that will be on, so that trains meet what it leaves.
     """
     if mode not in MODES:
         raise InputError(f"shim mode {mode!r}; known are {', '.join(MODES)}")
@@ -68,6 +71,10 @@ def design_shim(
         raise InputError("mode 'sar' needs a budget: what the sequence plays, and the limits; see Budget and budget_of")
     if mode not in STATIC_MODES and plan is None:
         raise InputError(f"mode {mode!r} needs a plan: flip angle, repetition time, number of points; see plan_train")
+    if b0 is not None:
+        if not isinstance(fields, FieldMaps):
+            raise InputError("a B0 shim belongs to one subject; shim the fields of each first (shimmed_fields)")
+        fields = shimmed_fields(fields, b0)
     sites, models = _everybody(fields, sar, target, mode)
     n_tx = len(sites[0].b1)
     static_mode = mode if mode in STATIC_MODES else "mls" if budget is None else "sar"
@@ -86,7 +93,9 @@ def design_shim(
         pulse = design_composite(sites, models, weights, drive, plan, budget, mode=mode, slices=slices, seed=seed)
     words = target if isinstance(target, str) else "body" if target is None else "mask"
     figures = promise(sites, models, weights, drive, budget, parts=parts, pulse=pulse, plan=plan, slices=slices)
-    return Shim(mode, words, weights, drive, slices, pulse, None, figures)
+    if b0 is not None:
+        figures |= {"off-resonance spread before, Hz": b0.spread_before, "off-resonance spread, Hz": b0.spread_after}
+    return Shim(mode, words, weights, drive, slices, pulse, None if b0 is None else b0.coefficients, figures)
 
 
 def reference_drive(b1: Complex, weights: Complex) -> float:
