@@ -1,7 +1,10 @@
 """The fields that conductors make where there is no body: thin straight segments with given currents, retarded.
 
-A = mu0 / 4 pi sum I u integral exp(i k R) / R dl,   phi likewise from the charge that collects where the current changes,
-E = i omega A - grad phi,   B = curl A;   all with exp(-i omega t), for peak currents in A.
+    A = mu0 / 4 pi sum I u integral exp(i k R) / R dl,   phi = 1 / (4 pi eps0) sum lambda integral exp(i k R) / R dl,
+    E = i omega A - grad phi,   B = curl A;   all with exp(-i omega t), for peak currents in A.
+
+Where the current changes at a joint, the charge that collects there, i dI / omega, is spread over the halves of the
+segments that meet (Harrington, Field Computation by Moment Methods, 1968, chapter 4).
 """
 
 from __future__ import annotations
@@ -11,8 +14,17 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.spatial import cKDTree
 
-from lauterbur.fields.medium import Medium
+from lauterbur.errors import InputError
+from lauterbur.fields.coarse import MARGIN
+from lauterbur.fields.medium import Medium, centres, step
+from lauterbur.fields.retarded import curl, potentials
+from lauterbur.units import EPSILON_0, MU_0
+
+SAME = 1e-7  # m: ends nearer than this are one joint
+CHARGE = 1e-9  # of the largest current: a smaller change at a joint is rounding
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,6 +32,17 @@ class Conductor:
     segments: NDArray[np.float64]  # m, (n, 2, 3), patient: from -> to; ends that coincide are joined
     currents: NDArray[np.complex128]  # A, (n,), peak, along from -> to; where they change at a joint, charge collects
     radius: float = 1e-3  # m
+
+    def __post_init__(self) -> None:
+        segments, currents = np.asarray(self.segments, np.float64), np.asarray(self.currents, np.complex128)
+        if segments.ndim != 3 or segments.shape[1:] != (2, 3) or currents.shape != segments.shape[:1]:
+            raise InputError(
+                f"conductor: segments {segments.shape} and currents {currents.shape}; they must be (n, 2, 3) and (n,)"
+            )
+        if not (np.isfinite(segments).all() and np.isfinite(currents).all() and self.radius > 0):
+            raise InputError("conductor: segments and currents must be finite, its radius positive")
+        object.__setattr__(self, "segments", segments)
+        object.__setattr__(self, "currents", currents)
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,5 +54,77 @@ class Incident:
 
 
 def incident_fields(medium: Medium, conductors: Sequence[Conductor]) -> Incident:
-    """One channel per conductor: e where the solver needs it, b in the body and two voxels around."""
-    raise NotImplementedError
+    """One channel per conductor: e on the faces of the body's voxels, b in the body and MARGIN voxels around."""
+    body = medium.permittivity != 1
+    _check_outside(medium, body, conductors)
+    omega, size = 2 * np.pi * medium.frequency, step(medium)
+    k = float(omega * np.sqrt(EPSILON_0 * MU_0))
+    shape = (len(conductors), 3, *body.shape)
+    e, b = np.zeros(shape, np.complex64), np.zeros(shape, np.complex64)
+    lines = [conductor.segments for conductor in conductors]
+    currents = [conductor.currents for conductor in conductors]
+    radii = [conductor.radius for conductor in conductors]
+
+    for a in range(3):
+        faces = body | np.roll(body, -1, 2 - a)
+        place = centres(medium, faces)
+        place[:, a] += size / 2
+        along = [segments[:, 1, a] - segments[:, 0, a] for segments in lines]
+        length = [np.linalg.norm(segments[:, 1] - segments[:, 0], axis=1) for segments in lines]
+        share = [np.divide(x, d, out=np.zeros_like(x), where=d > 0) for x, d in zip(along, length, strict=True)]
+        weights = [current * part for current, part in zip(currents, share, strict=True)]
+        e[:, a, faces] = (1j * omega * MU_0 / (4 * np.pi)) * potentials(lines, weights, radii, place, k)
+
+    charges = [_charges(conductor, omega) for conductor in conductors]
+    if any(len(density) for _, density in charges):
+        near = ndimage.binary_dilation(body, ndimage.generate_binary_structure(3, 1))
+        scalar = potentials([c[0] for c in charges], [c[1] for c in charges], radii, centres(medium, near), k)
+        phi = np.zeros((len(conductors), *body.shape), np.complex128)
+        phi[:, near] = scalar / (4 * np.pi * EPSILON_0)
+        for a in range(3):
+            faces = body | np.roll(body, -1, 2 - a)
+            slope = (np.roll(phi, -1, 3 - a) - phi) / size
+            e[:, a, faces] -= slope[:, faces]
+
+    near = ndimage.binary_dilation(body, np.ones((3, 3, 3), bool), MARGIN)
+    wide = [
+        max(radius, size / 2) for radius in radii
+    ]  # voxels nearer to a wire lie in air: no spikes for interpolation
+    field = curl(lines, currents, wide, centres(medium, near), k)
+    b[:, :, near] = (MU_0 / (4 * np.pi)) * field.transpose(0, 2, 1)
+    return Incident(e, b)
+
+
+def _charges(conductor: Conductor, omega: float) -> tuple[NDArray[np.float64], NDArray[np.complex128]]:
+    """Half segments (n, 2, 3) and the charge per length C/m on each; nothing where the current changes nowhere."""
+    segments, currents = conductor.segments, conductor.currents
+    ends = np.round(segments.reshape(-1, 3) / SAME).astype(np.int64)
+    _, joint = np.unique(ends, axis=0, return_inverse=True)
+    joint = joint.reshape(-1, 2)
+    length = np.linalg.norm(segments[:, 1] - segments[:, 0], axis=1)
+    inflow, room = np.zeros(joint.max(initial=-1) + 1, complex), np.zeros(joint.max(initial=-1) + 1)
+    np.add.at(inflow, joint[:, 1], currents)
+    np.add.at(inflow, joint[:, 0], -currents)
+    np.add.at(room, joint.reshape(-1), np.repeat(length / 2, 2))
+    if not (np.abs(inflow) > CHARGE * np.abs(currents).max(initial=0)).any():
+        return np.zeros((0, 2, 3)), np.zeros(0, complex)
+    middle = segments.mean(axis=1)
+    halves = np.concatenate([np.stack([segments[:, 0], middle], 1), np.stack([middle, segments[:, 1]], 1)])
+    return halves, (1j / omega * inflow / np.maximum(room, 1e-300))[np.concatenate([joint[:, 0], joint[:, 1]])]
+
+
+def _check_outside(medium: Medium, body: NDArray[np.bool_], conductors: Sequence[Conductor]) -> None:
+    if not body.any():
+        return
+    size = step(medium)
+    tree = cKDTree(centres(medium, body))
+    for i_conductor, conductor in enumerate(conductors):
+        start, end = conductor.segments[:, 0], conductor.segments[:, 1]
+        count = max(2, int(np.ceil(np.linalg.norm(end - start, axis=1).max(initial=0) / size)) + 1)
+        part = np.linspace(0, 1, count)[:, None, None]
+        distance, _ = tree.query((start + part * (end - start)).reshape(-1, 3))
+        if not distance.min(initial=np.inf) >= size / 2 + conductor.radius:
+            raise InputError(
+                f"conductor {i_conductor} comes to {1e3 * distance.min():.1f} mm of the middle of a body voxel; at least"
+                f" {1e3 * (size / 2 + conductor.radius):.1f} mm are needed (half a voxel and the wire's radius): move the coil or the subject"
+            )
