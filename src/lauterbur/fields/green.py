@@ -38,10 +38,16 @@ class Green:
 
 
 def green(shape: tuple[int, ...], step: float, wavenumber: float) -> Green:
-    padded = tuple(2 * fft.next_fast_len(n) for n in shape)
+    padded = padded_shape(shape)
     kernel = lattice_kernel([n // 2 + 1 for n in padded], wavenumber * step) * step**2
     spectrum = fft.dctn(kernel.real, type=1, workers=WORKERS) + 1j * fft.dctn(kernel.imag, type=1, workers=WORKERS)
-    return Green(tuple(shape), padded, step, wavenumber, spectrum.astype(np.complex64))  # type: ignore[arg-type]
+    z, y, x = shape
+    return Green((z, y, x), padded, step, wavenumber, spectrum.astype(np.complex64))
+
+
+def padded_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    z, y, x = (2 * fft.next_fast_len(n) for n in shape)
+    return z, y, x
 
 
 def lattice_kernel(shape: list[int], kh: float) -> NDArray[np.complex128]:
@@ -87,15 +93,15 @@ def _convolved(grid: Green, source: NDArray[np.complex64], kind: int) -> NDArray
     (nz, ny, nx), (mz, my, mx) = grid.shape, grid.padded
     half = fft.fft(source, n=mx, axis=3, workers=WORKERS)
     half = fft.fft(half, n=my, axis=2, workers=WORKERS, overwrite_x=True)
-    shift = [(np.exp(2j * np.pi * np.arange(m) / m)).astype(np.complex64) for m in (mz, my, mx)]
+    sz, sy, sx = ((np.exp(2j * np.pi * np.arange(m) / m)).astype(np.complex64) for m in (mz, my, mx))
     chunk = max(1, CHUNK // (mz * mx))
     for first in range(0, my, chunk):
         last = min(first + chunk, my)
         slab = fft.fft(half[:, :, first:last], n=mz, axis=1, workers=WORKERS)
         if kind == 0:
-            _electric_(slab, grid.spectrum, *shift, first, grid.wavenumber**2, 1 / grid.step)
+            _electric_(slab, grid.spectrum, sz, sy, sx, first, grid.wavenumber**2, 1 / grid.step)
         else:
-            _magnetic_(slab, grid.spectrum, *shift, first, 1 / grid.step)
+            _magnetic_(slab, grid.spectrum, sz, sy, sx, first, 1 / grid.step)
         half[:, :, first:last] = fft.ifft(slab, axis=1, workers=WORKERS, overwrite_x=True)[:, :nz]
     half = fft.ifft(half, axis=2, workers=WORKERS, overwrite_x=True)[:, :, :ny]
     return fft.ifft(half, axis=3, workers=WORKERS)[..., :nx]

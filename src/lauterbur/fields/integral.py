@@ -1,30 +1,39 @@
 """Maxwell in a body at one frequency: the volume integral equation on a staggered grid, by FFT.
 
 solution = solve(medium, incident_fields(medium, conductors))
-
-Unknown is E on the faces of the voxels, as good as the continuous flux D = eps E with 1/eps the mean of both sides':
-
-    E - (k^2 + grad div) g * (eps - 1) E = E_inc        on faces of voxels that are not air
+solution = solve(medium, incident, cache=folder, progress=print)      # goes on where it was stopped
+solution = solve(fine, incident, start=coarse_solution)
 """
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numba import njit, prange
 from numpy.typing import NDArray
+from scipy import ndimage
 
-from lauterbur.fields.green import Green, green, magnetic, scattered
+from lauterbur.errors import InputError, ResourceError
+from lauterbur.fields.coarse import MARGIN
+from lauterbur.fields.equation import Equation, equation, face_permittivity, operate, precondition, spread
+from lauterbur.fields.green import magnetic, padded_shape
 from lauterbur.fields.incident import Incident
 from lauterbur.fields.krylov import Space, solved
 from lauterbur.fields.medium import Medium, step
-from lauterbur.fields.static import Level, levels, potential
-from lauterbur.units import EPSILON_0, MU_0
+from lauterbur.fields.power import given, radiated
+from lauterbur.fields.refine import refined
+from lauterbur.fields.store import channel_keys, store, stored
+from lauterbur.units import EPSILON_0
 
 TOLERANCE = 1e-4  # of the residual relative to the incident field, in the body
+TRIED = 30  # directions per channel that memory is set aside for; 15 are usual, and fewer work, more slowly
+FEWEST = 4
+SHARE = 0.8  # of the machine's memory that is used unless said otherwise
+CHECKPOINT = 30.0  # s between checkpoints
 Progress = Callable[[float, str], None]  # fraction done, what is done
 
 
@@ -35,63 +44,30 @@ class Solution:
     medium: Medium
     current: NDArray[np.complex64]  # A/m2, (channel, 3, z, y, x): polarisation current on the voxels' upper faces
     e: NDArray[np.complex64]  # V/m, (channel, 3, z, y, x), at voxel centres; 0 outside the body
-    b: NDArray[np.complex64]  # T, (channel, 3, z, y, x), at voxel centres: b1_plus = (b[:, 0] + 1j * b[:, 1]) / 2
+    b: NDArray[np.complex64]  # T, (channel, 3, z, y, x), at voxel centres, in the body and MARGIN voxels around
     absorbed: NDArray[np.complex128]  # W, (channel, channel): absorbed power of drive w is w^H absorbed w
     impedance: NDArray[np.complex128]  # Ohm, (channel, channel): what the body adds to Z of ports that carry 1 A
     residual: NDArray[np.float64]  # (channel,): what the equation is still wrong by, relative to the incident field
+    imbalance: float  # largest |given - absorbed - radiated| of a channel, relative to what the incident field gave
     iterations: int  # applications of the operator, all channels together
     history: tuple[float, ...] = ()  # largest residual after each step
 
 
-@dataclass(frozen=True, eq=False)
-class Equation:
-    """The discrete equation: unknowns are the faces where `contrast` is not zero, in the order of `where`."""
-
-    where: NDArray[np.int64]  # (unknown,): flat index into (3, z, y, x)
-    face: NDArray[np.complex64]  # relative permittivity, (3, z, y, x)
-    contrast: NDArray[np.complex64]  # (unknown,): eps - 1
-    grid: Green
-    grids: list[Level]
+def b1_plus(solution: Solution) -> NDArray[np.complex64]:
+    """T, (channel, z, y, x)."""
+    return ((solution.b[:, 0] + 1j * solution.b[:, 1]) / 2).astype(np.complex64)
 
 
-def equation(medium: Medium) -> Equation:
-    face = face_permittivity(medium.permittivity)
-    where = np.flatnonzero(face != 1)
-    k = 2 * np.pi * medium.frequency * np.sqrt(EPSILON_0 * MU_0)
-    grid = green(face.shape[1:], step(medium), float(k))
-    return Equation(where, face, face.reshape(-1)[where] - 1, grid, levels(face))
-
-
-def face_permittivity(permittivity: NDArray) -> NDArray[np.complex64]:
-    """(3, z, y, x): of the upper x, y, z face of each voxel; 1/eps is the mean of both sides'."""
-    inverse = 1 / permittivity.astype(np.complex128)
-    face = np.ones((3, *permittivity.shape), np.complex64)
-    for a in range(3):
-        mean = (inverse + np.roll(inverse, -1, 2 - a)) / 2
-        face[a] = np.where(mean == 1, 1, 1 / mean)
-    return face
-
-
-def operate(problem: Equation, e: NDArray[np.complex64]) -> NDArray[np.complex64]:
-    """E minus what its polarisation scatters, (unknown,)."""
-    return e - scattered(problem.grid, spread(problem, problem.contrast * e)).reshape(-1)[problem.where]
-
-
-def precondition(problem: Equation, f: NDArray[np.complex64]) -> NDArray[np.complex64]:
-    """About the E that this right side would make at frequency zero: fields/static.py."""
-    right = np.zeros_like(problem.grids[0].inverse)
-    _collect_(right, spread(problem, problem.contrast * f))
-    phi = potential(problem.grids, right)
-    gradient = np.empty_like(problem.face)
-    _gradient_(gradient, phi)
-    return f - gradient.reshape(-1)[problem.where]
-
-
-def spread(problem: Equation, values: NDArray[np.complex64]) -> NDArray[np.complex64]:
-    """(unknown,) -> (3, z, y, x), zero elsewhere."""
-    full = np.zeros(problem.face.shape, np.complex64)
-    full.reshape(-1)[problem.where] = values
-    return full
+def memory_needed(medium: Medium, channels: int, tried: int = TRIED) -> int:
+    """Bytes that solve takes besides the medium: incident fields, unknowns, the subspace, transforms or results."""
+    unknowns = int(np.count_nonzero(face_permittivity(medium.permittivity) != 1))
+    cells = medium.permittivity.size
+    z, y, x = padded_shape(medium.permittivity.shape)
+    fields = channels * 6 * cells * 8  # of Incident
+    vectors = channels * unknowns * (16 + 16 + 8 + 8) + channels * tried * unknowns * 16
+    transform = 3 * medium.permittivity.shape[0] * y * x * 8 * 2 + z * y * x // 8 * 8 + 3 * 2**21 * 8
+    potential = cells * 8 * 10
+    return fields + max(vectors + transform + potential, 9 * channels * cells * 8 + transform)
 
 
 def solve(
@@ -102,72 +78,104 @@ def solve(
     start: Solution | None = None,
     progress: Progress | None = None,
     cache: Path | None = None,
+    memory: float | None = None,
 ) -> Solution:
     """The fields of all channels of `incident` in the medium.
 
-    start     a solution with as many channels, perhaps on a coarser grid: where to begin
+    start     a solution for the same channels, perhaps on a coarser grid: where to begin
     cache     a folder: what was solved before (same medium, same incident field) is read, what was begun is gone on with
+    memory    bytes that may be used; ResourceError, before anything is computed, when that is too little
     """
-    problem = equation(medium)
     channels = len(incident.e)
+    _check(medium, incident, tolerance, start)
+    capacity = _capacity(medium, channels, memory)
+    problem = equation(medium)
     right = incident.e.reshape(channels, -1)[:, problem.where]
-    space = Space(400)
-    answer = solved(lambda e: operate(problem, e), lambda f: precondition(problem, f), right, None, space, tolerance)
-    omega = 2 * np.pi * medium.frequency
-    volume = step(medium) ** 3
-    shape = (channels, 3, *medium.permittivity.shape)
-    current, e, b = (np.zeros(shape, np.complex64) for _ in range(3))
-    for channel, x in enumerate(answer.solution):
+    if not np.isfinite(right).all():
+        raise InputError("the incident field is not finite in the body; look at the conductors' places and currents")
+
+    keys = channel_keys(medium, right) if cache else []
+    begin = stored(cache, keys, len(problem.where)) if cache else np.zeros(right.shape, np.complex128)
+    if start is not None:
+        empty = ~begin.any(axis=1)
+        begin[empty] = refined(start.medium, start.current[empty], medium, problem.face, problem.where)
+    written = time.monotonic()
+
+    def report(solution: NDArray[np.complex128], norm: NDArray[np.float64], count: int) -> None:
+        nonlocal written
+        if progress:
+            done = np.clip(np.log(np.maximum(norm, tolerance)) / np.log(tolerance), 0, 1).mean()
+            progress(float(0.95 * done), f"{count} iterations, {norm.max():.1e} of the incident field left")
+        if cache and time.monotonic() - written > CHECKPOINT:
+            store(cache, keys, solution)
+            written = time.monotonic()
+
+    answer = solved(
+        lambda e: operate(problem, e),
+        lambda f: precondition(problem, f),
+        right,
+        begin,
+        Space(capacity),
+        tolerance,
+        report,
+    )
+    if cache:
+        store(cache, keys, answer.solution)
+    made = _results(medium, problem, incident, right, answer.solution)
+    if progress:
+        progress(1.0, f"{channels} channels solved with {answer.iterations} iterations")
+    return Solution(medium, *made[:5], answer.residual, made[5], answer.iterations, answer.history)
+
+
+def _results(
+    medium: Medium, problem: Equation, incident: Incident, right: NDArray, solution: NDArray[np.complex128]
+) -> tuple[NDArray, NDArray, NDArray, NDArray, NDArray, float]:
+    omega, volume = 2 * np.pi * medium.frequency, step(medium) ** 3
+    current, e = np.zeros((2, len(solution), 3, *medium.permittivity.shape), np.complex64)
+    b = incident.b.copy()
+    near = ndimage.binary_dilation(medium.permittivity != 1, np.ones((3, 3, 3), bool), MARGIN)
+    for channel, x in enumerate(solution):
         field = spread(problem, x.astype(np.complex64))
         current[channel] = np.complex64(-1j * omega * EPSILON_0) * (problem.face - 1) * field
+        field *= problem.face  # the flux, which is continuous through faces
         for a in range(3):
-            flux = problem.face[a] * field[a]
-            e[channel, a] = (flux + np.roll(flux, 1, 2 - a)) / (2 * medium.permittivity)
+            e[channel, a] = (field[a] + np.roll(field[a], 1, 2 - a)) / (2 * medium.permittivity)
         e[channel] *= medium.permittivity != 1
-        b[channel] = incident.b[channel] + magnetic(problem.grid, current[channel])
+        b[channel][:, near] += magnetic(problem.grid, current[channel])[:, near]
+    # on a face each half loses |D|^2 Im(-1/eps) of its own: together Im(eps) |E|^2 of the face
     loss = 0.5 * omega * EPSILON_0 * volume * problem.contrast.imag.astype(np.float64)
-    absorbed = (answer.solution.conj() * loss) @ answer.solution.T
-    polarised = -1j * omega * EPSILON_0 * problem.contrast * answer.solution
-    impedance = -volume * (right @ polarised.T)
-    return Solution(medium, current, e, b, absorbed, impedance, answer.residual, answer.iterations, answer.history)
+    absorbed = (solution.conj() * loss) @ solution.T
+    impedance = -volume * (right @ (-1j * omega * EPSILON_0 * problem.contrast * solution).T)
+    gave = np.diag(given(medium, incident, current)).real
+    went = np.diag(absorbed + radiated(medium, current)).real
+    imbalance = float(np.max(np.abs(gave - went) / np.maximum(np.abs(gave), 1e-300), initial=0.0))
+    return current, e, b, absorbed, impedance, imbalance
 
 
-@njit(cache=True, nogil=True, parallel=True, fastmath=True)
-def _collect_(right, flux):  # type: ignore[no-untyped-def]
-    """right (with a layer around) = minus the flux out of each voxel."""
-    _, nz, ny, nx = flux.shape
-    for i in prange(nz - 1):
-        z = np.int64(i) + 1
-        for y in range(1, ny):
-            for x in range(1, nx):
-                right[z + 1, y + 1, x + 1] = (
-                    flux[0, z, y, x - 1]
-                    - flux[0, z, y, x]
-                    + flux[1, z, y - 1, x]
-                    - flux[1, z, y, x]
-                    + flux[2, z - 1, y, x]
-                    - flux[2, z, y, x]
-                )
-        # row 0 of each axis is air: no flux
-    for i in prange(nz):
-        z = np.int64(i)
-        for y in range(ny):
-            right[z + 1, y + 1, 1] = -flux[0, z, y, 0]
-        for x in range(nx):
-            right[z + 1, 1, x + 1] = -flux[1, z, 0, x]
-    for y in range(ny):
-        for x in range(nx):
-            right[1, y + 1, x + 1] = -flux[2, 0, y, x]
+def _capacity(medium: Medium, channels: int, memory: float | None) -> int:
+    """Vectors of the subspace that fit."""
+    allowed = memory if memory is not None else SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for tried in range(TRIED, FEWEST - 1, -1):
+        if memory_needed(medium, channels, tried) <= allowed:
+            return channels * tried
+    needed = memory_needed(medium, channels, FEWEST)
+    raise ResourceError(
+        f"Maxwell's equation for {channels} channels on {' x '.join(map(str, medium.permittivity.shape))} voxels of"
+        f" {1e3 * step(medium):g} mm needs at least {needed / 2**30:.1f} GiB, better {memory_needed(medium, channels) / 2**30:.1f};"
+        f" {allowed / 2**30:.1f} GiB may be used: take larger voxels or fewer channels at a time"
+    )
 
 
-@njit(cache=True, nogil=True, parallel=True, fastmath=True)
-def _gradient_(gradient, phi):  # type: ignore[no-untyped-def]
-    _, nz, ny, nx = gradient.shape
-    for i in prange(nz):
-        z = np.int64(i)
-        for y in range(ny):
-            for x in range(nx):
-                here = phi[z + 1, y + 1, x + 1]
-                gradient[0, z, y, x] = phi[z + 1, y + 1, x + 2] - here
-                gradient[1, z, y, x] = phi[z + 1, y + 2, x + 1] - here
-                gradient[2, z, y, x] = phi[z + 2, y + 1, x + 1] - here
+def _check(medium: Medium, incident: Incident, tolerance: float, start: Solution | None) -> None:
+    shape = medium.permittivity.shape
+    for name, values in (("e", incident.e), ("b", incident.b)):
+        if values.ndim != 5 or values.shape[1:] != (3, *shape) or len(values) != len(incident.e):
+            raise InputError(f"incident field {name} has shape {values.shape}; the medium needs (channel, 3, {shape})")
+    if not len(incident.e):
+        raise InputError("there is no channel to solve for; give at least one incident field")
+    if not 1e-6 <= tolerance < 1:
+        raise InputError(f"a tolerance of {tolerance}; it must be between 1e-6 (single-precision transforms) and 1")
+    if not (medium.permittivity != 1).any():
+        raise InputError("the medium is all air; there is nothing to solve")
+    if start is not None and len(start.current) != len(incident.e):
+        raise InputError(f"start has {len(start.current)} channels, the incident field {len(incident.e)}")

@@ -44,28 +44,26 @@ def solved(
     operator: Callable[[Vector], Vector],
     preconditioner: Callable[[Vector], Vector],
     right: NDArray[np.complex64],
-    start: NDArray[np.complex128] | None,
+    start: NDArray[np.complex128],
     space: Space,
     tolerance: float,
     report: Callable[[NDArray[np.complex128], NDArray[np.float64], int], None] = lambda *_: None,
 ) -> Solved:
     """x with |right - A x| <= tolerance |right| for every row of right, (channel, unknown)."""
     scale = np.array([max(np.linalg.norm(row), 1e-300) for row in right])
-    solution = np.zeros(right.shape, np.complex128) if start is None else start.astype(np.complex128)
-    count, history = 0, []
-    for attempt in range(4):  # a residual that drifted by rounding is computed anew, and gone on from
-        if attempt == 0 and start is None:
-            residual = right.astype(np.complex128)
-        else:
-            residual = np.stack(
-                [b - operator(x.astype(np.complex64)) for b, x in zip(right, solution, strict=True)]
-            ).astype(np.complex128)
-            count += len(right)
+    solution = start.astype(np.complex128)
+    count = 0
+    history: list[float] = []
+    for _ in range(4):  # a residual that drifted by rounding is computed anew, and gone on from
+        residual = right.astype(np.complex128)
+        for row, x in zip(residual, solution, strict=True):
+            if x.any():
+                row -= operator(x.astype(np.complex64))
+                count += 1
         for directions, images in zip(space.directions, space.images, strict=True):
-            if attempt == 0:
-                _descend_(solution, residual, directions, images)
+            _descend_(solution, residual, directions, images)
         norm = _norms(residual) / scale
-        if attempt and (norm <= tolerance).all():
+        if solution.any() and (norm <= tolerance).all():
             return Solved(solution, norm, count, tuple(history))
         for _ in range(STEPS):
             if (norm <= tolerance * 0.95).all():
@@ -125,7 +123,6 @@ def _descend_(
     images: NDArray[np.complex64],
 ) -> None:
     """Every channel's residual made least over these directions."""
-    for x, r in zip(solution, residual, strict=True):
-        share = images.conj() @ r.astype(np.complex64)
-        x += share @ directions
-        r -= share @ images
+    share = residual.astype(np.complex64) @ images.conj().T
+    solution += share @ directions
+    residual -= share @ images

@@ -19,6 +19,8 @@ from lauterbur.units import EPSILON_0
 
 BEYOND = 0.1  # m that a body goes on beyond a face of the subject's grid where it was cut
 
+HALF = 0.4999  # of a voxel filled: it is tissue
+
 
 @dataclass(frozen=True, eq=False)
 class Medium:
@@ -48,10 +50,11 @@ def centres(medium: Medium, mask: NDArray[np.bool_]) -> NDArray[np.float64]:
 
 
 def medium_of(subject: Subject, frequency: float, size: float, *, beyond: float = BEYOND) -> Medium:
-    """The subject in voxels of `size` m, each the mean of what lies in it, with MARGIN empty voxels around.
+    """The subject in voxels of `size` m, each the mean of the tissue in it, with MARGIN empty voxels around.
 
-    Points (PointCloud) are left out. Where the subject continues beyond its grid the body goes on for `beyond` m as it ends,
-    with density 0 and part 0 there: it bends the fields but is nobody's tissue.
+    A voxel that is less than half filled is air: thinning tissue with air makes charges at the surface that heat it (a sphere
+    absorbs 6 % too much at 5 mm, 0.6 % too little so). Points (PointCloud) are left out. Where the subject continues beyond
+    its grid the body goes on for `beyond` m as it ends, with density 0 and part 0 there: it bends the fields but is nobody's.
     """
     scale = np.diag(subject.affine[:3, :3])
     if not (np.isfinite(size) and size > 0):
@@ -65,9 +68,11 @@ def medium_of(subject: Subject, frequency: float, size: float, *, beyond: float 
     mass = np.array([0.0, *(tissue.density for tissue in subject.tissues[1:])], np.float32)
     susceptibility = np.zeros(subject.labels.shape[1:], np.complex64)
     density = np.zeros(subject.labels.shape[1:], np.float32)
+    filled = np.zeros(subject.labels.shape[1:], np.float32)
     for labels, fraction in zip(subject.labels, subject.fraction, strict=True):
         susceptibility += (electric - 1)[labels] * fraction
         density += mass[labels] * fraction
+        filled += (labels > 0) * fraction
 
     weights, first = [], np.zeros(3)
     for axis in range(3):  # x, y, z
@@ -85,11 +90,13 @@ def medium_of(subject: Subject, frequency: float, size: float, *, beyond: float 
 
     affine = np.diag([size, size, size, 1.0])
     affine[:3, 3] = first
-    part = np.zeros_like(coarse(density), np.uint8)
+    occupied = coarse(filled)
+    scale_up = np.where(occupied >= HALF, 1 / np.maximum(occupied, HALF), 0).astype(np.float32)
+    part = np.zeros(occupied.shape, np.uint8)
     if subject.part is not None:
         share = np.stack([coarse(((subject.part == i) & (density > 0)).astype(np.float32)) for i in range(len(PARTS))])
-        part = np.where(share[1:].max(axis=0) > 0, share[1:].argmax(axis=0) + 1, 0).astype(np.uint8)
-    maps = [1 + coarse(susceptibility), coarse(density), part]
+        part = np.where((scale_up > 0) & (share[1:].max(axis=0) > 0), share[1:].argmax(axis=0) + 1, 0).astype(np.uint8)
+    maps: list[NDArray] = [1 + coarse(susceptibility) * scale_up, coarse(density) * scale_up, part]
     for face in subject.continues:
         maps, affine = _grown(maps, affine, face, int(np.ceil(beyond / size)))
     return Medium(maps[0], affine, frequency, maps[1], maps[2])

@@ -39,7 +39,8 @@ def levels(face: NDArray[np.complex64]) -> list[Level]:
     shape = face.shape[1:]
     count = max(1, min(LEVELS, int(np.log2(min(shape) / 2)) + 1))
     unit = 2 ** (count - 1)
-    padded = np.ones((3, *(unit * -(-n // unit) + 2 for n in shape)), np.complex64)
+    size = [unit * -(-n // unit) + 2 for n in shape]
+    padded = np.ones([3, *size], np.complex64)
     padded[:, 1 : shape[0] + 1, 1 : shape[1] + 1, 1 : shape[2] + 1] = face
     made = [_level(padded)]
     for _ in range(count - 1):
@@ -89,9 +90,11 @@ def _cycle(grids: list[Level], depth: int, phi: NDArray[np.complex64], right: ND
 
 def _level(face: NDArray[np.complex64]) -> Level:
     total = np.ones(face.shape[1:], np.complex64)
-    inner = (slice(1, -1),) * 3
-    lower = [face[(a, *(slice(0, -2) if axis == 2 - a else slice(1, -1) for axis in range(3)))] for a in range(3)]
-    total[inner] = face[(slice(None), *inner)].sum(axis=0) + sum(lower)
+    here = (slice(1, -1),) * 3
+    total[here] = 0
+    for a in range(3):
+        below = tuple(slice(0, -2) if axis == 2 - a else slice(1, -1) for axis in range(3))
+        total[here] += face[a][here] + face[a][below]
     return Level(face, (1 / total).astype(np.complex64))
 
 
@@ -163,7 +166,7 @@ def _product(a, b):  # type: ignore[no-untyped-def]
     """Sum of a b, without conjugation, in double precision."""
     total = np.zeros(a.shape[0], np.complex128)
     for z in prange(a.shape[0]):
-        part = 0j
+        part = np.complex128(0)
         for y in range(a.shape[1]):
             row = np.complex64(0)
             for x in range(a.shape[2]):

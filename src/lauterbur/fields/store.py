@@ -1,0 +1,60 @@
+"""Solutions kept in a folder, one file per channel, named by a hash of all that it depends on.
+
+The same files are checkpoints: written while the solver runs, under another name first, then renamed. What is read is only
+where the solver begins - it computes the residual anew - so an old, torn or foreign file costs time, not truth.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lauterbur.errors import InputError
+from lauterbur.fields.medium import Medium, step
+
+VERSION = 1  # of the equation that is solved
+
+
+def channel_keys(medium: Medium, right: NDArray[np.complex64]) -> list[str]:
+    """One per row of right, (channel, unknown): the medium, the frequency, and what excites this channel."""
+    common = hashlib.sha256(
+        f"maxwell {VERSION} {step(medium)!r} {medium.frequency!r} {medium.permittivity.shape}".encode()
+    )
+    common.update(medium.permittivity.tobytes())
+    keys = []
+    for row in right:
+        own = common.copy()
+        own.update(row.tobytes())
+        keys.append(own.hexdigest()[:32])
+    return keys
+
+
+def stored(folder: Path, keys: list[str], unknowns: int) -> NDArray[np.complex128]:
+    """(channel, unknown): zero where nothing usable lies in the folder."""
+    found = np.zeros((len(keys), unknowns), np.complex128)
+    for row, key in zip(found, keys, strict=True):
+        try:
+            values = np.load(folder / f"{key}.npy", allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            continue
+        if values.shape == row.shape and values.dtype == np.complex64 and np.isfinite(values).all():
+            row[:] = values
+    return found
+
+
+def store(folder: Path, keys: list[str], solution: NDArray[np.complex128]) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for key, row in zip(keys, solution, strict=True):
+            unfinished = folder / f"{key}.{os.getpid()}.unfinished"
+            with open(unfinished, "wb") as file:
+                np.save(file, row.astype(np.complex64))
+            os.replace(unfinished, folder / f"{key}.npy")
+    except OSError as problem:
+        raise InputError(
+            f"the cache of field solutions {folder} cannot be written: {problem}; choose another folder"
+        ) from problem
