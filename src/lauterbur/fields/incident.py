@@ -3,8 +3,9 @@
     A = mu0 / 4 pi sum I u integral exp(i k R) / R dl,   phi = 1 / (4 pi eps0) sum lambda integral exp(i k R) / R dl,
     E = i omega A - grad phi,   B = curl A;   all with exp(-i omega t), for peak currents in A.
 
-Where the current changes at a joint, the charge that collects there, i dI / omega, is spread over the halves of the
-segments that meet (Harrington, Field Computation by Moment Methods, 1968, chapter 4).
+A segment's current is that in its middle. Where it changes at a joint, the charge that collects there, i dI / omega, is
+spread over the halves of the segments that meet (Harrington, Field Computation by Moment Methods, 1968, chapter 4), and the
+current changes evenly from middle to middle, to zero at an open end.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ CHARGE = 1e-9  # of the largest current: a smaller change at a joint is rounding
 @dataclass(frozen=True, eq=False)
 class Conductor:
     segments: NDArray[np.float64]  # m, (n, 2, 3), patient: from -> to; ends that coincide are joined
-    currents: NDArray[np.complex128]  # A, (n,), peak, along from -> to; where they change at a joint, charge collects
+    currents: NDArray[np.complex128]  # A, (n,), peak, in the middle of each, along from -> to
     radius: float = 1e-3  # m
 
     def __post_init__(self) -> None:
@@ -61,8 +62,8 @@ def incident_fields(medium: Medium, conductors: Sequence[Conductor]) -> Incident
     k = float(omega * np.sqrt(EPSILON_0 * MU_0))
     shape = (len(conductors), 3, *body.shape)
     e, b = np.zeros(shape, np.complex64), np.zeros(shape, np.complex64)
-    lines = [conductor.segments for conductor in conductors]
-    currents = [conductor.currents for conductor in conductors]
+    halves = [_halves(conductor, omega) for conductor in conductors]
+    lines, currents, charges = ([half[i] for half in halves] for i in range(3))
     radii = [conductor.radius for conductor in conductors]
 
     for a in range(3):
@@ -75,10 +76,9 @@ def incident_fields(medium: Medium, conductors: Sequence[Conductor]) -> Incident
         weights = [current * part for current, part in zip(currents, share, strict=True)]
         e[:, a, faces] = (1j * omega * MU_0 / (4 * np.pi)) * potentials(lines, weights, radii, place, k)
 
-    charges = [_charges(conductor, omega) for conductor in conductors]
-    if any(len(density) for _, density in charges):
+    if any(density.any() for density in charges):
         near = ndimage.binary_dilation(body, ndimage.generate_binary_structure(3, 1))
-        scalar = potentials([c[0] for c in charges], [c[1] for c in charges], radii, centres(medium, near), k)
+        scalar = potentials(lines, charges, radii, centres(medium, near), k)
         phi = np.zeros((len(conductors), *body.shape), np.complex128)
         phi[:, near] = scalar / (4 * np.pi * EPSILON_0)
         for a in range(3):
@@ -95,8 +95,10 @@ def incident_fields(medium: Medium, conductors: Sequence[Conductor]) -> Incident
     return Incident(e, b)
 
 
-def _charges(conductor: Conductor, omega: float) -> tuple[NDArray[np.float64], NDArray[np.complex128]]:
-    """Half segments (n, 2, 3) and the charge per length C/m on each; nothing where the current changes nowhere."""
+def _halves(
+    conductor: Conductor, omega: float
+) -> tuple[NDArray[np.float64], NDArray[np.complex128], NDArray[np.complex128]]:
+    """Half segments (n, 2, 3), the mean current A in each, its charge per length C/m; whole ones where no charge collects."""
     segments, currents = conductor.segments, conductor.currents
     ends = np.round(segments.reshape(-1, 3) / SAME).astype(np.int64)
     _, joint = np.unique(ends, axis=0, return_inverse=True)
@@ -107,10 +109,13 @@ def _charges(conductor: Conductor, omega: float) -> tuple[NDArray[np.float64], N
     np.add.at(inflow, joint[:, 0], -currents)
     np.add.at(room, joint.reshape(-1), np.repeat(length / 2, 2))
     if not (np.abs(inflow) > CHARGE * np.abs(currents).max(initial=0)).any():
-        return np.zeros((0, 2, 3)), np.zeros(0, complex)
+        return segments, currents, np.zeros(len(currents), complex)
+    charge = 1j / omega * inflow / np.maximum(room, 1e-300)  # C/m around each joint
     middle = segments.mean(axis=1)
     halves = np.concatenate([np.stack([segments[:, 0], middle], 1), np.stack([middle, segments[:, 1]], 1)])
-    return halves, (1j / omega * inflow / np.maximum(room, 1e-300))[np.concatenate([joint[:, 0], joint[:, 1]])]
+    change = 1j * omega * charge[joint] * (length / 4)[:, None]  # dI/dl = i omega charge, to the middle of each half
+    mean = np.concatenate([currents - change[:, 0], currents + change[:, 1]])
+    return halves, mean, charge[np.concatenate([joint[:, 0], joint[:, 1]])]
 
 
 def _check_outside(medium: Medium, body: NDArray[np.bool_], conductors: Sequence[Conductor]) -> None:

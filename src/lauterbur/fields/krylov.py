@@ -60,11 +60,13 @@ def solved(
             if x.any():
                 row -= operator(x.astype(np.complex64))
                 count += 1
+        norm = _norms(residual) / scale
+        left = norm.max()
+        if (norm <= tolerance).all():
+            return Solved(solution, norm, count, tuple(history))
         for directions, images in zip(space.directions, space.images, strict=True):
             _descend_(solution, residual, directions, images)
         norm = _norms(residual) / scale
-        if solution.any() and (norm <= tolerance).all():
-            return Solved(solution, norm, count, tuple(history))
         for _ in range(STEPS):
             if (norm <= tolerance * 0.95).all():
                 break
@@ -80,7 +82,7 @@ def solved(
             while len(space) > space.capacity:
                 del space.directions[0], space.images[0]
     raise ResourceError(
-        f"Maxwell's equation did not settle: {norm.max():.1e} of the incident field is left after {count} iterations,"
+        f"Maxwell's equation did not settle: {left:.1e} of the incident field is left after {count} iterations,"
         f" {tolerance:.0e} is asked for; ask for less, or look at the subject's dielectric values"
     )
 
