@@ -219,7 +219,7 @@ def test_too_little_memory_is_said_before_anything_is_computed(solved):
     needed = memory_needed(medium, 3)
     with pytest.raises(ResourceError, match="needs at least"):
         solve(medium, incident, memory=needed / 20)
-    tight = solve(medium, incident, memory=memory_needed(medium, 3, 6))  # the oldest directions are forgotten
+    tight = solve(medium, incident, memory=memory_needed(medium, 3, 8))  # the oldest directions are forgotten
     assert np.abs(tight.b - solution.b).max() < 1e-3 * np.abs(solution.b).max()
 
 

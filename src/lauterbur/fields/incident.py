@@ -63,7 +63,8 @@ def incident_fields(medium: Medium, conductors: Sequence[Conductor]) -> Incident
     shape = (len(conductors), 3, *body.shape)
     e, b = np.zeros(shape, np.complex64), np.zeros(shape, np.complex64)
     halves = [_halves(conductor, omega) for conductor in conductors]
-    lines, currents, charges = ([half[i] for half in halves] for i in range(3))
+    lines = [half[0] for half in halves]
+    currents, charges = [half[1] for half in halves], [half[2] for half in halves]
     radii = [conductor.radius for conductor in conductors]
 
     for a in range(3):

@@ -30,9 +30,10 @@ from lauterbur.fields.store import channel_keys, store, stored
 from lauterbur.units import EPSILON_0
 
 TOLERANCE = 1e-4  # of the residual relative to the incident field, in the body
-TRIED = 30  # directions per channel that memory is set aside for; 15 are usual, and fewer work, more slowly
-FEWEST = 4
-SHARE = 0.8  # of the machine's memory that is used unless said otherwise
+TRIED = 24  # directions per channel that memory is set aside for; 15 are usual
+FEWEST = 8  # with fewer kept the oldest are forgotten, which costs iterations
+MODEST = 4 * 2**30  # bytes: rather forget than take more
+SHARE = 0.8  # of the machine's memory that is used at most, unless said otherwise
 CHECKPOINT = 30.0  # s between checkpoints
 Progress = Callable[[float, str], None]  # fraction done, what is done
 
@@ -156,7 +157,7 @@ def _capacity(medium: Medium, channels: int, memory: float | None) -> int:
     """Vectors of the subspace that fit."""
     allowed = memory if memory is not None else SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for tried in range(TRIED, FEWEST - 1, -1):
-        if memory_needed(medium, channels, tried) <= allowed:
+        if memory_needed(medium, channels, tried) <= (allowed if tried == FEWEST else min(allowed, MODEST)):
             return channels * tried
     needed = memory_needed(medium, channels, FEWEST)
     raise ResourceError(

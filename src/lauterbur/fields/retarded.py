@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-GAUSS = 0.04  # m of a segment per point beyond the first two
+GAUSS = 0.02  # m of a segment per point
 
 
 def potentials(
@@ -54,7 +54,7 @@ def _nodes(segments: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[
     place, weight, first = [], [], [0]
     for start, end in segments:
         length = float(np.linalg.norm(end - start))
-        node, share = np.polynomial.legendre.leggauss(2 + int(length / GAUSS))
+        node, share = np.polynomial.legendre.leggauss(1 + int(length / GAUSS))
         place.append(start + (node[:, None] + 1) / 2 * (end - start))
         weight.append(share * length / 2)
         first.append(first[-1] + len(node))
