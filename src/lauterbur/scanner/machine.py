@@ -41,6 +41,43 @@ class Gradients:
     heating_time: float = 60.0  # s, in which coil and amplifier forget the square of a current
 
 
+@dataclass(frozen=True, eq=False)
+class Conductor:
+    """A thin wire of a transmit coil: a loop, or open from end to end. Its current has one shape; how much flows is one number."""
+
+    points: NDArray[
+        np.float64
+    ]  # m, (point, 3); a loop closes implicitly, and its current is right-handed around outward
+    current: NDArray[
+        np.float64
+    ]  # (point,), relative: 1 all along a loop that capacitors divide, 0 at the ends of a dipole
+    is_closed: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class TransmitArray:
+    """Conductors in a shield, and the plugs that drive them."""
+
+    name: str  # "body8", "head8"
+    conductors: tuple[Conductor, ...]
+    modes: NDArray[
+        np.float64
+    ]  # (conductor, port): what flows in each conductor for 1 A of a port; identity in an array
+    region: str = ""  # what it is for: "head", "body"
+    conductor_radius: float = 5e-3  # m, of the round wire that stands for a strip of four times that width
+    unloaded_q: float = 300.0  # of each port, tuned, without a body
+    capacitors: int = 1  # per loop, evenly spaced: they keep its current uniform
+    decoupling: str = "neighbours"  # reactive coupling taken out by a network: "none", "neighbours", "all"
+    impedance: float = 50.0  # Ohm, of the plugs
+    shield_radius: float = 0.0  # m, of the conducting cylinder around; 0 = none
+    radius: float = 0.0  # m, of the cylinder the conductors lie on; for one drawn around the body see semi_axes
+    length: float = 0.0  # m, along z
+    semi_axes: tuple[float, float, float] = (0.0, 0.0, 0.0)  # m, of the surface a flexible array lies on
+    flexible: bool = False  # is drawn around the body
+    depth: float = 0.0  # m, of the coil's middle below the crown of a head; 0 = at the middle of the body
+    clearance: float = 0.0  # m, least distance of a conductor from the body
+
+
 @dataclass(frozen=True)
 class Transmit:
     channels: int
@@ -54,6 +91,7 @@ class Transmit:
     duty_cycle: float = 1.0  # highest share of any 10 s that pulses may fill
     peak_voltage: float = math.inf  # V, of each channel's 50 Ohm plug, forward and reflected wave together
     local_sar_limits: bool = True  # whether the limits on local SAR hold for this array (safety/limits.py)
+    arrays: tuple[TransmitArray, ...] = ()  # the first that fits the subject is used
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,7 @@ from typing import Any
 
 from lauterbur.errors import FileFormatError, InputError
 from lauterbur.scanner.arrays import helmet, loop_radius, panels, with_losses
+from lauterbur.scanner.coils import transmit_array
 from lauterbur.scanner.machine import Array, Gradients, SafeAxis, Scanner, Spectrometer, Transmit
 from lauterbur.scanner.table import Table, read_toml
 from lauterbur.units import GAMMA_BAR
@@ -82,7 +83,7 @@ def _scanner(path: Path, values: dict[str, Any]) -> Scanner:
         larmor_frequency=larmor,
         bore=bore,
         gradients=_gradients(top.section("gradients")),
-        transmit=_transmit(top.section("transmit")),
+        transmit=_transmit(top.section("transmit"), larmor, bore),
         receive=_receive(top.section("receive", needed=False), larmor),
         spectrometer=_spectrometer(top.section("spectrometer")),
         temperature=temperature,
@@ -166,8 +167,12 @@ def _in_order(table: Table, key: str, pairs: tuple[tuple[float, float], ...]) ->
     return pairs
 
 
-def _transmit(table: Table) -> Transmit:
+def _transmit(table: Table, frequency: float, bore: float) -> Transmit:
+    arrays = table.section("arrays", needed=False)
+    if len(arrays.values) > 100:
+        raise arrays.error("", f"has {len(arrays.values)} arrays; at most 100 make sense")
     transmit = Transmit(
+        arrays=tuple(transmit_array(arrays.section(name), name, frequency, bore) for name in arrays.values),
         channels=table.count("channels", most=1024),
         peak_power=table.number("peak_power", "power"),
         average_power=table.number("average_power", "power"),
@@ -186,6 +191,12 @@ def _transmit(table: Table) -> Transmit:
             "average_power",
             f"is {transmit.average_power:g} W, more than all channels' peak power together, {transmit.channels * transmit.peak_power:g} W",
         )
+    for array in transmit.arrays:
+        if array.modes.shape[1] != transmit.channels:
+            raise arrays.error(
+                array.name, f"has {array.modes.shape[1]} plugs; the scanner has {transmit.channels} transmit channels"
+            )
+    arrays.finish()
     table.finish()
     return transmit
 

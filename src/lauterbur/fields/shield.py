@@ -1,0 +1,190 @@
+"""A cylindrical RF shield: what a perfectly conducting, long cylinder sends back of any current inside it, exact at one frequency.
+
+The dyadic Green function of free space in cylindrical waves (Tai, Dyadic Green Functions in Electromagnetic Theory, 1971, ch. 5),
+with the wave that each sends out turned back so that the tangential E vanishes on the wall:
+
+    E(r) = -w mu0 / 8 pi sum_m integral dkz / kr^2 [ a_m M(r) <M~, J> + b_m N(r) <N~, J> ],     kr^2 = k^2 - kz^2
+    M = curl(z J_m(kr rho) exp(i m phi + i kz z)),  N = curl M / k,  ~ : phases negated
+    a_m = -H'_m(kr b) / J'_m(kr b)  (TE),   b_m = -H_m(kr b) / J_m(kr b)  (TM)
+
+kz runs below +k and above -k, off the real axis, so that branch points and waveguide poles are passed on the side that losses would
+choose: above the cutoff of the cylinder the power that runs away along it comes out as a resistance. The cylinder has no ends.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import hankel1e, jve
+
+from lauterbur.errors import InputError
+from lauterbur.fields.conductors import SPEED_OF_LIGHT, Pieces
+from lauterbur.units import MU_0
+
+TOLERANCE = 1e-5  # of the strongest wave: those below it are left out
+GAUSS = np.polynomial.legendre.leggauss(2)  # per straight piece of conductor
+
+
+@dataclass(frozen=True, eq=False)
+class Waves:
+    """The waves in which the shield's answer is summed, and how strongly it answers to each."""
+
+    radius: float  # m, of the shield
+    centre: tuple[float, float]  # m, (x, y) of its axis
+    k: float  # rad/m
+    kz: NDArray[np.complex128]  # rad/m, (kz,): the negative half, then the positive one, so that reversing negates
+    orders: NDArray[np.int64]  # (m,), from -M to M
+    te: NDArray[np.complex128]  # (kz, m): weight a_m / kr^2 of the kz rule, scaled for `_radial`
+    tm: NDArray[np.complex128]  # (kz, m): the same of b_m
+
+
+def waves(
+    radius: float, centre: tuple[float, float], frequency: float, *, inner: float, outer: float, span: float
+) -> Waves:
+    """Enough waves for sources within `outer` m of the axis and fields within `inner`, at most `span` m apart along z."""
+    if not max(inner, outer) < radius:
+        raise InputError(
+            f"a conductor or the body lies {max(inner, outer) * 100:.1f} cm from the axis of an RF shield of {radius * 100:.1f} cm radius"
+        )
+    k = 2 * np.pi * frequency / SPEED_OF_LIGHT
+    decay = -np.log(TOLERANCE)
+    last = int(np.ceil(decay / -np.log(inner * outer / radius**2))) + 3
+    highest = max(3 * k, decay / (2 * radius - inner - outer) + k)
+    height = min(k / 2, 2 / max(span, 1e-3))  # of the detour in the complex plane: exp(height span) must stay tame
+    nodes, weights = np.polynomial.legendre.leggauss(24 + int(2 * k * span))
+    t, dt = (nodes + 1) * k, weights * k  # 0 to 2 k
+    first, first_weight = (
+        t - 1j * height * np.sin(np.pi * t / (2 * k)),
+        dt * (1 - 1j * height * np.pi / (2 * k) * np.cos(np.pi * t / (2 * k))),
+    )
+    nodes, weights = np.polynomial.legendre.leggauss(16 + int((highest - 2 * k) * span / 2))
+    second, second_weight = 2 * k + (nodes + 1) * (highest - 2 * k) / 2, weights * (highest - 2 * k) / 2
+    half, half_weight = np.concatenate([first, second]), np.concatenate([first_weight, second_weight])
+    kz = np.concatenate([-half[::-1], half])
+    weight = np.concatenate([half_weight[::-1], half_weight])
+
+    orders = np.arange(-last, last + 1)
+    kr = _kr(k, half)
+    m = np.arange(last + 2)
+    bessel = jve(m, (kr * radius)[:, None])  # J exp(-y), y = Im kr b
+    hankel = hankel1e(m, (kr * radius)[:, None]) * np.exp(1j * (kr * radius).real)[:, None]  # H exp(y)
+    slope = [
+        (np.concatenate([-f[:, 1:2], f[:, :last]], axis=1) - f[:, 1:]) / 2
+        for f in (bessel, hankel)  # f_-1 = -f_1
+    ]
+    te, tm = -slope[1] / slope[0], -hankel[:, :-1] / bessel[:, :-1]  # times exp(2 y), which _radial takes out twice
+    whole = np.concatenate([np.arange(len(half))[::-1], np.arange(len(half))])
+    factor = (weight / np.concatenate([kr[::-1], kr]) ** 2)[:, None]
+    return Waves(
+        radius, centre, k, kz, orders, factor * te[whole][:, np.abs(orders)], factor * tm[whole][:, np.abs(orders)]
+    )
+
+
+def _kr(k: float, kz: NDArray[np.complex128]) -> NDArray[np.complex128]:
+    root = np.sqrt(k**2 - kz**2 + 0j)
+    return np.where(root.imag < 0, -root, root)
+
+
+def _radial(basis: Waves, rho: NDArray[np.float64]) -> NDArray[np.complex128]:
+    """J_m(kr rho) exp(-Im kr b), (rho, kz, m + 2): orders from -M - 1 to M + 1."""
+    half = len(basis.kz) // 2
+    kr = _kr(basis.k, basis.kz[half:])
+    last = int(basis.orders[-1]) + 1
+    different, where = np.unique(np.round(rho, 7), return_inverse=True)
+    argument = different[:, None] * kr
+    scale = np.exp(np.abs(argument.imag) - np.abs(kr.imag) * basis.radius)
+    positive = jve(np.arange(last + 1), argument[..., None]) * scale[..., None]
+    sign = (-1.0) ** np.arange(last, 0, -1)
+    both = np.concatenate([positive[..., :0:-1] * sign, positive], axis=-1)
+    return np.concatenate([both[:, ::-1], both], axis=1)[where]
+
+
+def _vectors(basis: Waves, x: NDArray, y: NDArray, sense: int) -> tuple[NDArray, NDArray]:
+    """M and N without exp(+-i kz z), Cartesian, (point, kz, m, 3); sense +1, or -1 with phases negated."""
+    x, y = x - basis.centre[0], y - basis.centre[1]
+    rho, phi = np.hypot(x, y), np.arctan2(y, x)
+    bessel = _radial(basis, rho)
+    kr, kz, m = _kr(basis.k, basis.kz)[None, :, None], basis.kz[None, :, None], basis.orders
+    plain = bessel[..., 1:-1]
+    over = kr / 2 * (bessel[..., :-2] + bessel[..., 2:])  # m / rho J_m
+    slope = kr / 2 * (bessel[..., :-2] - bessel[..., 2:])  # d J_m / d rho
+    phase = np.exp(1j * sense * m * phi[:, None])[:, None, :]
+    cosine, sine = np.cos(phi)[:, None, None], np.sin(phi)[:, None, None]
+
+    def cartesian(radial: NDArray, around: NDArray, along: NDArray | float) -> NDArray:
+        parts = (radial * cosine - around * sine, radial * sine + around * cosine, along + 0 * radial)
+        return np.stack([part * phase for part in parts], axis=-1)
+
+    m_wave = cartesian(1j * sense * over, -slope, 0.0)
+    n_wave = cartesian(1j * sense * kz * slope / basis.k, -kz * over / basis.k, kr**2 * plain / basis.k)
+    return m_wave, n_wave
+
+
+def source_strength(basis: Waves, wires: Pieces) -> NDArray[np.complex128]:
+    """<M~, J> and <N~, J> of every conductor, (2, conductor, kz, m)."""
+    strength = np.zeros((2, wires.count, len(basis.kz), len(basis.orders)), np.complex128)
+    edge = wires.end - wires.start
+    for node, weight in zip((GAUSS[0] + 1) / 2, GAUSS[1] / 2, strict=True):
+        place = wires.start + node * edge
+        for owner in range(wires.count):
+            for mine in np.array_split(
+                np.flatnonzero(wires.owner == owner), 1 + np.count_nonzero(wires.owner == owner) // 32
+            ):
+                flow = (weight * wires.current[mine, None] * edge[mine])[:, None, :] * np.exp(
+                    -1j * basis.kz * place[mine, 2:3]
+                )[..., None]
+                for i_kind, wave in enumerate(_vectors(basis, place[mine, 0], place[mine, 1], -1)):
+                    strength[i_kind, owner] += np.einsum("pkmc,pkc->km", wave, flow, optimize=True)
+    return strength
+
+
+def shield_impedance(basis: Waves, strength: NDArray[np.complex128], omega: float) -> NDArray[np.complex128]:
+    """Ohm, (conductor, conductor): what the shield adds to the impedance of conductors in free space."""
+    sign = (-1.0) ** np.abs(basis.orders)
+    test = strength[:, :, ::-1, ::-1] * sign  # <M, J> of (kz, m) is (-1)^m <M~, J> of (-kz, -m)
+    total = np.einsum("ikm,km,jkm->ij", test[0], basis.te, strength[0], optimize=True)
+    total += np.einsum("ikm,km,jkm->ij", test[1], basis.tm, strength[1], optimize=True)
+    z = omega * MU_0 / (8 * np.pi) * total
+    return (z + z.T) / 2
+
+
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """The waves at the columns (x, y) of a lattice, and along its z."""
+
+    basis: Waves
+    m_wave: NDArray[np.complex64]  # (column, kz, m, 3)
+    n_wave: NDArray[np.complex64]  # (column, kz, m, 3)
+    along: NDArray[np.complex64]  # (z, kz): exp(i kz z)
+
+
+def columns(
+    basis: Waves, x: NDArray[np.float64], y: NDArray[np.float64], z: NDArray[np.float64], *, sense: int = 1
+) -> Columns:
+    parts = [_vectors(basis, x[i : i + 16], y[i : i + 16], sense) for i in range(0, len(x), 16)]
+    m_wave, n_wave = (np.concatenate([part[kind].astype(np.complex64) for part in parts]) for kind in (0, 1))
+    return Columns(basis, m_wave, n_wave, np.exp(1j * sense * z[:, None] * basis.kz).astype(np.complex64))
+
+
+def shield_fields(at: Columns, strength: NDArray[np.complex128], omega: float) -> tuple[NDArray, NDArray]:
+    """E V/m and B T that the shield adds, (conductor, 3, z, column), for conductors of this strength."""
+    basis = at.basis
+    te, tm = strength[0] * basis.te, strength[1] * basis.tm
+    electric = -omega * MU_0 / (8 * np.pi) * _summed(at, te, tm)
+    magnetic = 1j * MU_0 * basis.k / (8 * np.pi) * _summed(at, tm, te)
+    return electric, magnetic
+
+
+def _summed(at: Columns, of_m: NDArray[np.complex128], of_n: NDArray[np.complex128]) -> NDArray[np.complex64]:
+    first = np.einsum("jkm,pkmc->jkpc", of_m, at.m_wave, optimize=True)
+    first += np.einsum("jkm,pkmc->jkpc", of_n, at.n_wave, optimize=True)
+    return np.einsum("zk,jkpc->jczp", at.along, first, optimize=True)
+
+
+def lattice_strength(back: Columns, current: NDArray[np.complex64]) -> NDArray[np.complex128]:
+    """<M~, J> and <N~, J>, (2, channel, kz, m), of currents A m, (channel, 3, z, column), on a lattice of sense -1."""
+    flow = np.einsum("zk,jczp->jpkc", back.along, current, optimize=True)
+    parts = [np.einsum("jpkc,pkmc->jkm", flow, wave, optimize=True) for wave in (back.m_wave, back.n_wave)]
+    return np.stack(parts).astype(np.complex128)
