@@ -47,7 +47,14 @@ def pieces(conductors: Sequence[Conductor]) -> Pieces:
         current.append((flow[:-1] + flow[1:]) / 2)
         rise.append(np.diff(flow))
         owner.append(np.full(len(points) - 1, i))
-    return Pieces(*(np.concatenate(part) for part in (start, end, current, rise, owner)), len(conductors))
+    return Pieces(
+        np.concatenate(start),
+        np.concatenate(end),
+        np.concatenate(current),
+        np.concatenate(rise),
+        np.concatenate(owner),
+        len(conductors),
+    )
 
 
 def as_conductors(array: Array) -> tuple[Conductor, ...]:
@@ -76,20 +83,22 @@ def electric_field(
     wires: Pieces, points: NDArray[np.float64], frequency: float, radius: float = 1e-3
 ) -> NDArray[np.complex128]:
     """V/m per A, (conductor, point, 3), in free space; distances below `radius` count as that."""
-    return _electric(*_arguments(wires, points, frequency), radius)
+    return _electric(
+        wires.start, wires.end, wires.current, wires.rise, wires.owner, wires.count, *_place(points, frequency), radius
+    )
 
 
 def magnetic_field(
     wires: Pieces, points: NDArray[np.float64], frequency: float, radius: float = 1e-3
 ) -> NDArray[np.complex128]:
     """T per A, (conductor, point, 3), in free space, retarded."""
-    return _magnetic(*_arguments(wires, points, frequency), radius)
+    return _magnetic(
+        wires.start, wires.end, wires.current, wires.owner, wires.count, *_place(points, frequency), radius
+    )
 
 
-def _arguments(wires: Pieces, points: NDArray, frequency: float):  # type: ignore[no-untyped-def]
-    place = np.ascontiguousarray(points, np.float64)
-    k = 2 * np.pi * frequency / SPEED_OF_LIGHT
-    return wires.start, wires.end, wires.current, wires.rise, wires.owner, wires.count, place, k
+def _place(points: NDArray, frequency: float) -> tuple[NDArray[np.float64], float]:
+    return np.ascontiguousarray(points, np.float64), 2 * np.pi * frequency / SPEED_OF_LIGHT
 
 
 @njit(cache=True, nogil=True)
@@ -166,7 +175,7 @@ def _electric(start, end, current, rise, owner, count, points, k, radius):  # ty
 
 
 @njit(cache=True, nogil=True)
-def _magnetic(start, end, current, rise, owner, count, points, k, radius):  # type: ignore[no-untyped-def]
+def _magnetic(start, end, current, owner, count, points, k, radius):  # type: ignore[no-untyped-def]
     field = np.zeros((count, len(points), 3), np.complex128)
     for i in range(len(start)):
         edge = end[i] - start[i]

@@ -142,8 +142,7 @@ def source_strength(basis: Waves, wires: Pieces) -> NDArray[np.complex128]:
 
 def shield_impedance(basis: Waves, strength: NDArray[np.complex128], omega: float) -> NDArray[np.complex128]:
     """Ohm, (conductor, conductor): what the shield adds to the impedance of conductors in free space."""
-    sign = (-1.0) ** np.abs(basis.orders)
-    test = strength[:, :, ::-1, ::-1] * sign  # <M, J> of (kz, m) is (-1)^m <M~, J> of (-kz, -m)
+    test = _turned(basis, strength)
     total = np.einsum("ikm,km,jkm->ij", test[0], basis.te, strength[0], optimize=True)
     total += np.einsum("ikm,km,jkm->ij", test[1], basis.tm, strength[1], optimize=True)
     z = omega * MU_0 / (8 * np.pi) * total
@@ -155,36 +154,48 @@ class Columns:
     """The waves at the columns (x, y) of a lattice, and along its z."""
 
     basis: Waves
-    m_wave: NDArray[np.complex64]  # (column, kz, m, 3)
-    n_wave: NDArray[np.complex64]  # (column, kz, m, 3)
+    m_wave: NDArray[np.complex64]  # (kz, m, column 3)
+    n_wave: NDArray[np.complex64]  # (kz, m, column 3)
     along: NDArray[np.complex64]  # (z, kz): exp(i kz z)
 
 
-def columns(
-    basis: Waves, x: NDArray[np.float64], y: NDArray[np.float64], z: NDArray[np.float64], *, sense: int = 1
-) -> Columns:
-    parts = [_vectors(basis, x[i : i + 16], y[i : i + 16], sense) for i in range(0, len(x), 16)]
-    m_wave, n_wave = (np.concatenate([part[kind].astype(np.complex64) for part in parts]) for kind in (0, 1))
-    return Columns(basis, m_wave, n_wave, np.exp(1j * sense * z[:, None] * basis.kz).astype(np.complex64))
+def columns(basis: Waves, x: NDArray[np.float64], y: NDArray[np.float64], z: NDArray[np.float64]) -> Columns:
+    waves_at = np.empty((2, len(basis.kz), len(basis.orders), len(x), 3), np.complex64)
+    for some in np.array_split(np.arange(len(x)), 1 + len(x) // 16):
+        for i_kind, wave in enumerate(_vectors(basis, x[some], y[some], 1)):
+            waves_at[i_kind][:, :, some] = np.moveaxis(wave, 0, 2)
+    flat = waves_at.reshape(2, len(basis.kz), len(basis.orders), -1)
+    return Columns(basis, flat[0], flat[1], np.exp(1j * z[:, None] * basis.kz).astype(np.complex64))
 
 
 def shield_fields(at: Columns, strength: NDArray[np.complex128], omega: float) -> tuple[NDArray, NDArray]:
-    """E V/m and B T that the shield adds, (conductor, 3, z, column), for conductors of this strength."""
+    """E V/m and B T that the shield adds, (source, 3, z, column), for sources of this strength."""
     basis = at.basis
     te, tm = strength[0] * basis.te, strength[1] * basis.tm
     electric = -omega * MU_0 / (8 * np.pi) * _summed(at, te, tm)
     magnetic = 1j * MU_0 * basis.k / (8 * np.pi) * _summed(at, tm, te)
-    return electric, magnetic
+    return electric.astype(np.complex64), magnetic.astype(np.complex64)
 
 
 def _summed(at: Columns, of_m: NDArray[np.complex128], of_n: NDArray[np.complex128]) -> NDArray[np.complex64]:
-    first = np.einsum("jkm,pkmc->jkpc", of_m, at.m_wave, optimize=True)
-    first += np.einsum("jkm,pkmc->jkpc", of_n, at.n_wave, optimize=True)
-    return np.einsum("zk,jkpc->jczp", at.along, first, optimize=True)
+    """(source, 3, z, column)"""
+    largest = max(np.abs(of_m).max(), np.abs(of_n).max())  # keeps single precision away from its smallest numbers
+    if not largest > 0:
+        return np.zeros((len(of_m), 3, len(at.along), at.m_wave.shape[2] // 3), np.complex64)
+    per_kz = [np.moveaxis(part / largest, 1, 0).astype(np.complex64) for part in (of_m, of_n)]  # (kz, source, m)
+    first = np.matmul(per_kz[0], at.m_wave) + np.matmul(per_kz[1], at.n_wave)  # (kz, source, column 3)
+    total = np.tensordot(at.along, first, axes=(1, 0)) * largest  # (z, source, column 3)
+    return np.ascontiguousarray(total.reshape(*total.shape[:2], -1, 3).transpose(1, 3, 0, 2))
 
 
-def lattice_strength(back: Columns, current: NDArray[np.complex64]) -> NDArray[np.complex128]:
-    """<M~, J> and <N~, J>, (2, channel, kz, m), of currents A m, (channel, 3, z, column), on a lattice of sense -1."""
-    flow = np.einsum("zk,jczp->jpkc", back.along, current, optimize=True)
-    parts = [np.einsum("jpkc,pkmc->jkm", flow, wave, optimize=True) for wave in (back.m_wave, back.n_wave)]
-    return np.stack(parts).astype(np.complex128)
+def lattice_strength(at: Columns, current: NDArray[np.complex64]) -> NDArray[np.complex128]:
+    """<M~, J> and <N~, J>, (2, source, kz, m), of currents A m, (source, 3, z, column), on the lattice."""
+    flat = current.transpose(2, 0, 3, 1).reshape(len(at.along), -1)
+    flow = np.tensordot(at.along, flat, axes=(0, 0)).reshape(len(at.basis.kz), len(current), -1)
+    parts = [np.matmul(flow, np.swapaxes(wave, 1, 2)) for wave in (at.m_wave, at.n_wave)]  # (kz, source, m): of M, N
+    return _turned(at.basis, np.stack([np.moveaxis(part, 1, 0) for part in parts]).astype(np.complex128))
+
+
+def _turned(basis: Waves, strength: NDArray[np.complex128]) -> NDArray[np.complex128]:
+    """From <M~, J> to <M, J> and back: M of (kz, m) is (-1)^m M~ of (-kz, -m)."""
+    return strength[:, :, ::-1, ::-1] * (-1.0) ** np.abs(basis.orders)

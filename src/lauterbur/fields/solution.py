@@ -1,31 +1,48 @@
-"""The fields of a scanner inside a subject, first form: dipole kernel, quasi-static receive loops, uniform transmit.
+"""The fields of a scanner inside a subject: dipole kernel, and radio frequency either quasi-static or by Maxwell.
 
-fields = solve_fields(scanner, subject)                    # the first array that fits, second-order shim
-fields = solve_fields(scanner, subject, array="body24", shim_order=0)
+fields = solve_fields(scanner, subject)                    # quasi-static loops, uniform transmit: seconds
+fields = solve_fields(scanner, subject, method="maxwell")  # what the transmit array really makes, E for SAR, S-matrix: minutes
+fields = solve_fields(scanner, subject, method="maxwell", transmit="body8", isocentre=(0, 0, -0.2), array="body24", cache="folder")
 """
 
 from __future__ import annotations
 
 import math
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lauterbur.errors import FileFormatError, InputError
 from lauterbur.fields.coarse import CoarseBody, body_volume, coarse_body, extended
+from lauterbur.fields.files import fingerprint, read_fields, write_fields
 from lauterbur.fields.maps import FieldMaps
+from lauterbur.fields.maxwell import receive_fields, summary, tissue_maps, transmit_fields
+from lauterbur.fields.medium import medium_of
+from lauterbur.fields.network import Network
 from lauterbur.fields.noise import noise_resistance
-from lauterbur.fields.placement import place
+from lauterbur.fields.placement import Placement, place
+from lauterbur.fields.position import Position, position
 from lauterbur.fields.receive import receive_maps
 from lauterbur.fields.susceptibility import adjusted, dipole_field, in_tissue
-from lauterbur.scanner.machine import Array, Scanner, Transmit
+from lauterbur.scanner.machine import Array, Scanner, Transmit, TransmitArray
 from lauterbur.subject.anatomy import Subject, voxel_volume
 from lauterbur.subject.parameters import nearest_voxel, susceptibility
 
-RECEIVE_STEP = 4e-3  # m, of the grid of receive maps: they vary over centimetres
+RECEIVE_STEP = 4e-3  # m, of the grid of quasi-static receive maps: they vary over centimetres
 NOISE_CELLS = 10_000  # of the body, for its noise: 8 mm in a head
 BEYOND = 0.1  # m of neck that still makes noise where a head was cut
 BRAIN = ("Brain", "Cerebellum")  # how the dielectric names of tissues begin that an operator lays the shim volume on
+METHODS = ("quasi-static", "maxwell")
+LARGE = 8e-3  # m3: a body above this is solved in the larger of the two steps
+STEPS = (4e-3, 5e-3)  # m, of Maxwell's grid for transmit: a head, a trunk
+RECEIVE_COARSER = 2.0  # Maxwell's grid for receive, in steps of the one for transmit: SNR within 2 % (docs/fields.md)
+
+Progress = Callable[[float, str], None]
 
 
 def solve_fields(
@@ -35,20 +52,177 @@ def solve_fields(
     array: Array | str | None = None,
     shim_order: int = 2,
     shim_region: NDArray[np.bool_] | None = None,
+    method: str = "quasi-static",
+    transmit: TransmitArray | str | None = None,
+    isocentre: tuple[float, float, float] | None = None,
+    network: Network | None = None,
+    step: float | None = None,
+    receive_step: float | None = None,
+    progress: Progress | None = None,
+    cache: str | os.PathLike[str] | None = None,
 ) -> FieldMaps:
-    """off_resonance after the scanner's own shim, b1_minus of an array placed on the subject, its noise, uniform b1_plus.
+    """off_resonance after the scanner's own shim, b1_minus of an array placed on the subject, its noise, and transmit.
 
     The shim is ideal, of order 0 (centre frequency), 1 or 2, over shim_region (z, y, x): by default the brain where there
     is one, else all that gives signal. A subject that brings its own off-resonance map keeps it, unshimmed.
+
+    array, transmit   receive and transmit array by name; by default the first of the scanner's that fits
+    isocentre         m, patient: where a transmit array's middle lies; by default the middle of the body, or of a head
+    network           tuning and matching found on another load; by default on this subject (maxwell only)
+    step              m, of Maxwell's grid, 4 or 5 mm by default; receive_step: twice that
+    cache             a folder: what was solved before is read from there, what is solved now is kept there
     """
+    if method not in METHODS:
+        raise InputError(f"method {method!r} is not known; known are {', '.join(METHODS)}")
+    for name, size in (("step", step), ("receive_step", receive_step)):
+        if size is not None and not (np.isfinite(size) and 5e-4 <= size <= 0.03):
+            raise InputError(f"{name} is {size} m; it must be 0.5 mm to 3 cm")
     body = coarse_body(subject, scanner.larmor_frequency, RECEIVE_STEP)
-    placement = place(scanner, surface(body), array)
+    outline = surface(body)
+    placement = place(scanner, outline, array)
+    if method == "quasi-static":
+        owner = _owner(scanner, subject)
+        return _with_static(
+            _quasi_static(scanner, subject, body, placement, owner), scanner, subject, shim_order, shim_region
+        )
+
+    coil = position(scanner, outline, transmit, isocentre)
+    step = step or STEPS[body_volume(subject) > LARGE]
+    receive_step = receive_step or RECEIVE_COARSER * step
+    owner = _owner(scanner, subject)
+    kept = None
+    if cache is not None:
+        options = (placement.array, coil.array, network, step, receive_step, shim_order, shim_region)
+        kept = Path(cache) / f"fields-{fingerprint((owner['scanner_hash'], owner['subject_hash'], options))}.h5"
+        if kept.is_file():
+            try:
+                return read_fields(kept, scanner=scanner, subject=subject)
+            except FileFormatError as problem:  # nothing is lost: it is solved again and replaced
+                if progress is not None:
+                    progress(0.0, f"cache not used: {problem}")
+    fields = _maxwell(scanner, subject, placement, coil, network, (step, receive_step), owner, progress, cache)
+    fields = _with_static(fields, scanner, subject, shim_order, shim_region)
+    if kept is not None:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_fields(fields, kept)
+    return fields
+
+
+def _owner(scanner: Scanner, subject: Subject) -> dict[str, Any]:
+    return {
+        "scanner": scanner.name,
+        "scanner_hash": fingerprint(scanner),
+        "subject": subject.name,
+        "subject_hash": fingerprint(subject),
+        "frequency": scanner.larmor_frequency,
+    }
+
+
+def _quasi_static(scanner: Scanner, subject: Subject, body: CoarseBody, placement: Placement) -> FieldMaps:
     b1_minus = receive_maps(body, placement.array)
     noise_step = (body_volume(subject) / NOISE_CELLS) ** (1 / 3)
     lossy = extended(coarse_body(subject, scanner.larmor_frequency, noise_step), subject.continues, BEYOND)
     resistance = noise_resistance(lossy, placement.array, scanner.larmor_frequency)
     shape = subject.labels.shape[1:]
+    return FieldMaps(
+        affine=subject.affine,
+        off_resonance=np.zeros(0, np.float32),
+        b1_plus=np.broadcast_to(np.complex64(uniform_transmit(scanner.transmit)), (scanner.transmit.channels, *shape)),
+        b1_minus=b1_minus,
+        noise_resistance=resistance.astype(np.complex128),
+        receive_affine=body.affine,
+        body_mass=subject.body_mass,
+        provenance={
+            "scanner": scanner.name,
+            "subject": subject.name,
+            "transmit": "uniform: all channels together reach peak_b1 at peak_power",
+            "receive": "quasi-static loops (Biot-Savart), perfect preamplifier decoupling",
+            "noise": "quasi-static conduction in the body, and the loops' own loss",
+            **_lies(placement),
+            "receive_step": RECEIVE_STEP,
+            "noise_step": noise_step,
+        },
+    )
 
+
+def _maxwell(
+    scanner: Scanner,
+    subject: Subject,
+    placement: Placement,
+    coil: Position,
+    network: Network | None,
+    steps: tuple[float, float],
+    owner: dict[str, Any],
+    progress: Progress | None,
+    cache: str | os.PathLike[str] | None,
+) -> FieldMaps:
+    folder = None if cache is None else Path(cache)
+    fine = medium_of(subject, scanner.larmor_frequency, steps[0])
+    driven = transmit_fields(fine, coil, network=network, progress=_share(progress, 0.0, 0.7, "transmit"), cache=folder)
+    coarse = medium_of(subject, scanner.larmor_frequency, steps[1])
+    in_shield = _inside(placement.array, coil)
+    b1_minus, resistance, heard = receive_fields(
+        coarse,
+        placement.array,
+        shield_radius=coil.array.shield_radius if in_shield else 0.0,
+        centre=coil.centre[:2],
+        progress=_share(progress, 0.7, 1.0, "receive"),
+        cache=folder,
+    )
+    return FieldMaps(
+        affine=subject.affine,
+        off_resonance=np.zeros(0, np.float32),
+        b1_plus=driven.b1_plus,
+        b1_minus=b1_minus,
+        noise_resistance=resistance,
+        e=driven.e,
+        s_matrix=driven.s_matrix,
+        receive_affine=coarse.affine,
+        transmit_affine=fine.affine,
+        body_mass=subject.body_mass,
+        **tissue_maps(fine),
+        provenance={
+            **owner,
+            "transmit": summary(driven, fine, coil),
+            "receive": "Maxwell: volume integral equation, by reciprocity; perfect preamplifier decoupling"
+            + ("; in the transmit array's shield" if in_shield else "; no shield"),
+            "noise": "Maxwell: real part of the impedance matrix, with the loops' own loss",
+            **_lies(placement),
+            "receive_step": steps[1],
+            "receive_iterations": heard.iterations,
+            "receive_shield_answer": heard.shield_answer,
+        },
+    )
+
+
+def _lies(placement: Placement) -> dict[str, Any]:
+    return {
+        "array": placement.array.name,
+        "channels": len(placement.array.loops),
+        "array_origin": placement.origin,
+        "array_stretch": placement.stretch,
+        "nearest_conductor": placement.distance,
+    }
+
+
+def _inside(array: Array, coil: Position) -> bool:
+    """Do all receive loops lie well inside the transmit array's shield?"""
+    wire = np.concatenate([loop.points for loop in array.loops])
+    farthest = np.hypot(wire[:, 0] - coil.centre[0], wire[:, 1] - coil.centre[1]).max()
+    return bool(farthest < 0.95 * coil.array.shield_radius)
+
+
+def _share(progress: Progress | None, first: float, last: float, what: str) -> Progress | None:
+    if progress is None:
+        return None
+    told = progress
+    return lambda done, text: told(first + (last - first) * done, f"{what}: {text}")
+
+
+def _with_static(
+    fields: FieldMaps, scanner: Scanner, subject: Subject, shim_order: int, shim_region: NDArray[np.bool_] | None
+) -> FieldMaps:
+    """The fields with the static one."""
     if "off_resonance" in subject.maps:
         off_resonance = subject.maps["off_resonance"].astype(np.float32)
         static: dict[str, Any] = {"method": "the subject's own map"}
@@ -64,28 +238,7 @@ def solve_fields(
             "shim_order": shim_order,
             "shimmed_out": removed,
         }
-
-    return FieldMaps(
-        affine=subject.affine,
-        off_resonance=off_resonance,
-        b1_plus=np.broadcast_to(np.complex64(uniform_transmit(scanner.transmit)), (scanner.transmit.channels, *shape)),
-        b1_minus=b1_minus,
-        noise_resistance=resistance.astype(np.complex128),
-        receive_affine=body.affine,
-        provenance={
-            "static": static,
-            "transmit": "uniform: all channels together reach peak_b1 at peak_power",
-            "receive": "quasi-static loops (Biot-Savart), perfect preamplifier decoupling",
-            "noise": "quasi-static conduction in the body, and the loops' own loss",
-            "array": placement.array.name,
-            "channels": len(placement.array.loops),
-            "array_origin": placement.origin,
-            "array_stretch": placement.stretch,
-            "nearest_conductor": placement.distance,
-            "receive_step": RECEIVE_STEP,
-            "noise_step": noise_step,
-        },
-    )
+    return replace(fields, off_resonance=off_resonance, provenance={"static": static, **fields.provenance})
 
 
 def uniform_transmit(transmit: Transmit) -> float:
