@@ -81,9 +81,8 @@ def solve_fields(
     outline = surface(body)
     placement = place(scanner, outline, array)
     if method == "quasi-static":
-        owner = _owner(scanner, subject)
         return _with_static(
-            _quasi_static(scanner, subject, body, placement, owner), scanner, subject, shim_order, shim_region
+            _quasi_static(scanner, subject, body, placement), scanner, subject, shim_order, shim_region
         )
 
     coil = position(scanner, outline, transmit, isocentre)

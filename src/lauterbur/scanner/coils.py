@@ -104,7 +104,7 @@ def cylinder_dipoles(name: str, channels: int, radius: float, length: float, fre
 
     sin(k (h - |z|)) / sin(k h): of a thin dipole (King, Theory of linear antennas, 1956); h at most a quarter wave.
     """
-    pieces = 2 * max(4, math.ceil(length / 2 / FINEST))
+    pieces = 2 * max(8, math.ceil(length / 2 / FINEST * 3))  # charge changes fast along it
     z = np.linspace(-length / 2, length / 2, pieces + 1)
     k = 2 * math.pi * frequency / SPEED_OF_LIGHT
     current = np.sin(k * (length / 2 - np.abs(z))) / math.sin(k * length / 2)
