@@ -81,9 +81,7 @@ def solve_fields(
     outline = surface(body)
     placement = place(scanner, outline, array)
     if method == "quasi-static":
-        return _with_static(
-            _quasi_static(scanner, subject, body, placement), scanner, subject, shim_order, shim_region
-        )
+        return _with_static(_quasi_static(scanner, subject, body, placement), scanner, subject, shim_order, shim_region)
 
     coil = position(scanner, outline, transmit, isocentre)
     step = step or STEPS[body_volume(subject) > LARGE]

@@ -7,17 +7,18 @@ currents in the body, as an incident field, and `coil_and_body` repeats the solu
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from lauterbur.fields import conductors as wires
-from lauterbur.fields.conductors import Pieces, impedance, pieces
-from lauterbur.fields.incident import Incident
-from lauterbur.fields.integral import TOLERANCE, Solution, solve
+from lauterbur.fields.coarse import MARGIN
+from lauterbur.fields.conductors import impedance, pieces
+from lauterbur.fields.incident import Conductor as Wire
+from lauterbur.fields.incident import Incident, incident_fields
+from lauterbur.fields.integral import TOLERANCE, face_permittivity, solve
 from lauterbur.fields.medium import Medium, step
 from lauterbur.fields.sampling import axis_weights, sample_lattice
 from lauterbur.fields.shield import (
@@ -30,11 +31,10 @@ from lauterbur.fields.shield import (
     waves,
 )
 from lauterbur.scanner.machine import Conductor
+from lauterbur.units import EPSILON_0
 
 Progress = Callable[[float, str], None]
-AROUND = 2  # voxels around the body where B is wanted too
-SHIELD_ENOUGH = 0.01  # of the incident field (r.m.s. in the body): a shield's answer below this is not solved for again
-PASSES = 3
+PASSES = 6  # of shield and body answering each other; each is weaker by what `shield_answer` says
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,8 +85,7 @@ def coil(
     frequency, omega = medium.frequency, 2 * np.pi * medium.frequency
     segments = pieces(conductors)
     induced, charged = impedance(segments, conductor_radius, frequency)
-    near = ndimage.binary_dilation(medium.permittivity != 1, np.ones((3, 3, 3), bool), AROUND)
-    incident = _free_incident(medium, segments, near, max(conductor_radius, step(medium)))
+    incident = incident_fields(medium, _wires(conductors, modes, conductor_radius))
     lattice = None
     if shield_radius:
         ends = np.concatenate([segments.start, segments.end])
@@ -95,14 +94,13 @@ def coil(
             shield_radius, centre, frequency, inner=outer, outer=outer, span=float(np.ptp(ends[:, 2]))
         )  # coil to coil
         induced = induced + shield_impedance(close, source_strength(close, segments), omega)
-        lattice = _lattice(medium, near, shield_radius, centre, outer, (ends[:, 2].min(), ends[:, 2].max()))
-        incident = _plus(
-            incident, _lattice_fields(lattice, source_strength(lattice.columns.basis, segments), omega), near
-        )
+        lattice = _lattice(medium, shield_radius, centre, outer, (ends[:, 2].min(), ends[:, 2].max()))
+        strength = np.einsum("cp,wckm->wpkm", modes, source_strength(lattice.columns.basis, segments))
+        added = _lattice_fields(medium, lattice, strength, omega)
+        incident = Incident(incident.e + added.e, incident.b + added.b)
     port = modes.T @ (induced + charged) @ modes
     reactance = np.abs(np.diag(modes.T @ induced @ modes).imag)
     loss = reactance / unloaded_q if unloaded_q else resistance * (modes**2).sum(axis=0)
-    incident = Incident(_mixed(modes, incident.e), _mixed(modes, incident.b))
     return Coil(incident, port + np.diag(loss), loss, lattice, omega)
 
 
@@ -116,49 +114,52 @@ def coil_and_body(
 ) -> Loaded:
     """Maxwell in the body, the shield's answer to the body's own currents included."""
     incident, answers = coil.incident, []
-    solution = solve(medium, incident, tolerance=tolerance, progress=progress, cache=cache)
-    e, b, current, iterations = solution.e, solution.b, solution.current, solution.iterations
-    latest: Solution = solution
-    body = medium.permittivity != 1
-    strength = np.linalg.norm(incident.e[:, :, body])
-    for _ in range(PASSES if coil.lattice is not None else 0):
+    latest = solve(medium, incident, tolerance=tolerance, progress=progress, cache=cache)
+    e, b, current, iterations = latest.e, latest.b, latest.current, latest.iterations
+    strength = np.linalg.norm(incident.e)
+    while coil.lattice is not None:
         answer = _answer(medium, coil, latest.current)
-        answers.append(float(np.linalg.norm(answer.e[:, :, body]) / strength))
-        if answers[-1] <= SHIELD_ENOUGH / 10 or len(answers) == PASSES:
+        answers.append(float(np.linalg.norm(answer.e) / strength))
+        if answers[-1] <= tolerance or len(answers) > PASSES:
             break
         latest = solve(medium, answer, tolerance=min(0.1, tolerance / answers[-1]), cache=cache)
         e, b, current = e + latest.e, b + latest.b, current + latest.current
         iterations += latest.iterations
-        if answers[-1] <= SHIELD_ENOUGH:
-            break
     cell = step(medium) ** 3
-    z_body = -np.einsum("iczyx,jczyx->ij", incident.e, current, dtype=np.complex128, optimize=True) * cell
-    z_body = (z_body + z_body.T) / 2
-    sigma = medium.permittivity.imag * np.float32(8.8541878128e-12 * coil.omega)
-    absorbed = np.einsum("zyx,iczyx,jczyx->ij", sigma / 2 * cell, e.conj(), e, dtype=np.complex128, optimize=True)
-    return Loaded(e, b, coil.impedance + z_body, absorbed, iterations, tuple(answers))
+    flow = current.reshape(len(current), -1)
+    z_body = -cell * (incident.e.reshape(len(flow), -1).astype(np.complex128) @ flow.T.astype(np.complex128))
+    return Loaded(e, b, coil.impedance + (z_body + z_body.T) / 2, _absorbed(medium, flow), iterations, tuple(answers))
 
 
-def _free_incident(medium: Medium, segments: Pieces, near: NDArray[np.bool_], radius: float) -> Incident:
-    shape = (segments.count, 3, *near.shape)
-    e, b = np.zeros(shape, np.complex64), np.zeros(shape, np.complex64)
-    place = np.argwhere(near)[:, ::-1] * step(medium) + medium.affine[:3, 3]
-    for axis in range(3):
-        face = place + step(medium) / 2 * np.eye(3)[axis]
-        e[:, axis, near] = wires.electric_field(segments, face, medium.frequency, radius)[..., axis]
-    b[:, :, near] = np.moveaxis(wires.magnetic_field(segments, place, medium.frequency, radius), 2, 1)
-    return Incident(e, b)
+def _absorbed(medium: Medium, flow: NDArray[np.complex64]) -> NDArray[np.complex128]:
+    """W, (port, port): sigma |E|^2 / 2 on the faces, from the polarisation current J = -i w eps0 (eps - 1) E."""
+    face = face_permittivity(medium.permittivity).reshape(-1)
+    omega = 2 * np.pi * medium.frequency
+    inside = face != 1
+    weight = face[inside].imag / (2 * omega * EPSILON_0 * np.abs(face[inside] - 1) ** 2) * step(medium) ** 3
+    used = flow[:, inside].astype(np.complex128)
+    return (used.conj() * weight) @ used.T
+
+
+def _wires(conductors: tuple[Conductor, ...], modes: NDArray[np.float64], radius: float) -> list[Wire]:
+    """One wire per port: all its conductors, end to end or apart, each with its part of the current."""
+    wires = []
+    for port in modes.T:
+        some = pieces([each for each, share in zip(conductors, port, strict=True) if share])
+        currents = some.current * port[port != 0][some.owner]
+        wires.append(Wire(np.stack([some.start, some.end], axis=1), currents.astype(np.complex128), radius))
+    return wires
 
 
 def _lattice(
     medium: Medium,
-    near: NDArray[np.bool_],
     radius: float,
     centre: tuple[float, float],
     outer: float,
     coil_ends: tuple[float, float],
 ) -> Lattice:
-    size, first, shape = step(medium), medium.affine[:3, 3], near.shape
+    size, first, shape = step(medium), medium.affine[:3, 3], medium.permittivity.shape
+    near = _around(medium)
     body = np.argwhere(near)[:, ::-1] * size + first
     reach = float(np.hypot(body[:, 0] - centre[0], body[:, 1] - centre[1]).max())
     coarse = float(np.clip((radius - reach) / 4, size, 0.025))
@@ -183,18 +184,27 @@ def _lattice(
     return Lattice(at, (counts[2], counts[1], counts[0]), used, tuple(weights))
 
 
-def _lattice_fields(lattice: Lattice, strength: NDArray[np.complex128], omega: float) -> Incident:
-    """The shield's field of sources of this strength, on the fine grid."""
+def _lattice_fields(medium: Medium, lattice: Lattice, strength: NDArray[np.complex128], omega: float) -> Incident:
+    """The shield's field of sources of this strength, on the fine grid: e on the body's faces, b in and around it."""
     electric, magnetic = shield_fields(lattice.columns, strength, omega)
-    shape = tuple(len(matrix) for matrix in lattice.weights[0])
-    e, b = (np.empty((len(electric), 3, *shape), np.complex64) for _ in range(2))
-    for field, target, shifted in ((electric, e, True), (magnetic, b, False)):
-        for i in range(len(field)):
-            for axis in range(3):
-                coarse = np.zeros(lattice.shape, np.complex64)
-                coarse[:, lattice.used] = field[i, axis]
-                target[i, axis] = sample_lattice(coarse, lattice.weights[axis + 1 if shifted else 0])
+    body, near = medium.permittivity != 1, _around(medium)
+    masks = [body | np.roll(body, -1, 2 - axis) for axis in range(3)]
+    e, b = (np.zeros((len(electric), 3, *body.shape), np.complex64) for _ in range(2))
+    for i in range(len(electric)):
+        for axis in range(3):
+            e[i, axis] = _fine(lattice, electric[i, axis], axis + 1) * masks[axis]
+            b[i, axis] = _fine(lattice, magnetic[i, axis], 0) * near
     return Incident(e, b)
+
+
+def _fine(lattice: Lattice, values: NDArray[np.complex64], place: int) -> NDArray[np.complex64]:
+    coarse = np.zeros(lattice.shape, np.complex64)
+    coarse[:, lattice.used] = values
+    return sample_lattice(coarse, lattice.weights[place])
+
+
+def _around(medium: Medium) -> NDArray[np.bool_]:
+    return ndimage.binary_dilation(medium.permittivity != 1, np.ones((3, 3, 3), bool), MARGIN)
 
 
 def _answer(medium: Medium, coil: Coil, current: NDArray[np.complex64]) -> Incident:
@@ -207,16 +217,4 @@ def _answer(medium: Medium, coil: Coil, current: NDArray[np.complex64]) -> Incid
         for axis in range(3):
             back = [matrix.T for matrix in lattice.weights[axis + 1]]
             gathered[i, axis] = sample_lattice(current[i, axis] * cell, back)[:, lattice.used]
-    near = ndimage.binary_dilation(medium.permittivity != 1, np.ones((3, 3, 3), bool), AROUND)
-    fields = _lattice_fields(lattice, lattice_strength(lattice.columns, gathered), coil.omega)
-    return Incident(fields.e * near, fields.b * near)
-
-
-def _plus(first: Incident, second: Incident, near: NDArray[np.bool_]) -> Incident:
-    return replace(first, e=first.e + second.e * near, b=first.b + second.b * near)
-
-
-def _mixed(modes: NDArray[np.float64], field: NDArray[np.complex64]) -> NDArray[np.complex64]:
-    if np.array_equal(modes, np.eye(len(modes))):
-        return field
-    return np.tensordot(modes.T.astype(np.float32), field, axes=(1, 0)).astype(np.complex64)
+    return _lattice_fields(medium, lattice, lattice_strength(lattice.columns, gathered), coil.omega)
