@@ -34,7 +34,8 @@ from lauterbur.scanner.machine import Conductor
 from lauterbur.units import EPSILON_0
 
 Progress = Callable[[float, str], None]
-PASSES = 6  # of shield and body answering each other; each is weaker by what `shield_answer` says
+ENOUGH = 2e-3  # of the incident field: a weaker answer of the shield is not solved for
+PASSES = 8  # of shield and body answering each other; each is weaker, as `shield_answer` says
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,9 +121,9 @@ def coil_and_body(
     while coil.lattice is not None:
         answer = _answer(medium, coil, latest.current)
         answers.append(float(np.linalg.norm(answer.e) / strength))
-        if answers[-1] <= tolerance or len(answers) > PASSES:
+        if answers[-1] <= ENOUGH or len(answers) > PASSES:
             break
-        latest = solve(medium, answer, tolerance=min(0.1, tolerance / answers[-1]), cache=cache)
+        latest = solve(medium, answer, tolerance=min(0.1, max(tolerance, ENOUGH / 10) / answers[-1]), cache=cache)
         e, b, current = e + latest.e, b + latest.b, current + latest.current
         iterations += latest.iterations
     cell = step(medium) ** 3
