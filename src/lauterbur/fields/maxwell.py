@@ -38,6 +38,7 @@ def transmit_fields(
     position: Position,
     *,
     network: Network | None = None,
+    coarse: Medium | None = None,
     progress: Progress | None = None,
     cache: Path | None = None,
     **options: Any,
@@ -53,7 +54,7 @@ def transmit_fields(
         shield_radius=array.shield_radius,
         centre=position.centre[:2],
     )
-    loaded = coil_and_body(medium, made, progress=progress, cache=cache, **options)
+    loaded = coil_and_body(medium, made, coarse=coarse, progress=progress, cache=cache, **options)
     network = network or tuned(loaded.impedance, pairs_of(array), array.impedance)
     s_matrix, current = scattering(loaded.impedance, network)
     lost = current.conj().T @ np.diag(made.loss / 2) @ current

@@ -155,8 +155,15 @@ def _maxwell(
 ) -> FieldMaps:
     folder = None if cache is None else Path(cache)
     fine = medium_of(subject, scanner.larmor_frequency, steps[0])
-    driven = transmit_fields(fine, coil, network=network, progress=_share(progress, 0.0, 0.7, "transmit"), cache=folder)
     coarse = medium_of(subject, scanner.larmor_frequency, steps[1])
+    driven = transmit_fields(
+        fine,
+        coil,
+        network=network,
+        coarse=coarse if steps[1] > 1.3 * steps[0] else None,
+        progress=_share(progress, 0.0, 0.7, "transmit"),
+        cache=folder,
+    )
     in_shield = _inside(placement.array, coil)
     b1_minus, resistance, heard = receive_fields(
         coarse,

@@ -1,13 +1,14 @@
-"""Coils around a body: incident fields and impedances per port with the shield, then S-matrix and fields per square root of watt.
+"""Coils around a body: incident fields and impedances per port with the shield, then the body, and the shield again.
 
-`Coil` is all that does not depend on the body. The body's own field meets the shield too: `answer` gives what the shield sends back of
-currents in the body, as an incident field, and `coil_and_body` repeats the solution with it until what is left is small.
+`coil` is all that does not need the body's own field. That field meets the shield too: what the shield sends back of the currents in the
+body is part of what excites it. `coil_and_body` finds both together, first on a coarse grid (the shield's answer is smooth), then on
+the fine one, and repeats until what is left is small.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from lauterbur.fields.coarse import MARGIN
 from lauterbur.fields.conductors import impedance, pieces
 from lauterbur.fields.incident import Conductor as Wire
 from lauterbur.fields.incident import Incident, incident_fields
-from lauterbur.fields.integral import TOLERANCE, face_permittivity, solve
+from lauterbur.fields.integral import TOLERANCE, Solution, face_permittivity, solve
 from lauterbur.fields.medium import Medium, step
 from lauterbur.fields.sampling import axis_weights, sample_lattice
 from lauterbur.fields.shield import (
@@ -43,6 +44,7 @@ class Lattice:
     """A coarse grid on which the shield's field is computed; it is smooth in the body."""
 
     columns: Columns
+    affine: NDArray[np.float64]  # (4, 4)
     shape: tuple[int, int, int]  # z, y, x
     used: NDArray[np.bool_]  # (y, x): columns that are computed
     weights: tuple[list[NDArray[np.float32]], ...]  # for voxel centres, then faces x, y, z
@@ -55,8 +57,9 @@ class Coil:
     incident: Incident  # in the medium
     impedance: NDArray[np.complex128]  # Ohm, (port, port), without body; its real part is loss and radiation
     loss: NDArray[np.float64]  # Ohm, (port,), of the conductors and their capacitors
-    lattice: Lattice | None  # where there is a shield
-    omega: float
+    wires: list[Wire]  # per port
+    lattice: Lattice | None = None  # where there is a shield
+    strength: NDArray[np.complex128] | None = None  # (2, port, kz, m): of the shield's waves
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,50 +89,104 @@ def coil(
     frequency, omega = medium.frequency, 2 * np.pi * medium.frequency
     segments = pieces(conductors)
     induced, charged = impedance(segments, conductor_radius, frequency)
-    incident = incident_fields(medium, _wires(conductors, modes, conductor_radius))
-    lattice = None
+    wires = _wires(conductors, modes, conductor_radius)
+    lattice, strength = None, None
     if shield_radius:
         ends = np.concatenate([segments.start, segments.end])
         outer = float(np.hypot(ends[:, 0] - centre[0], ends[:, 1] - centre[1]).max())
-        close = waves(
-            shield_radius, centre, frequency, inner=outer, outer=outer, span=float(np.ptp(ends[:, 2]))
-        )  # coil to coil
-        induced = induced + shield_impedance(close, source_strength(close, segments), omega)
+        span = float(np.ptp(ends[:, 2]))
+        near_by = waves(shield_radius, centre, frequency, inner=outer, outer=outer, span=span)  # coil to coil
+        induced = induced + shield_impedance(near_by, source_strength(near_by, segments), omega)
         lattice = _lattice(medium, shield_radius, centre, outer, (ends[:, 2].min(), ends[:, 2].max()))
         strength = np.einsum("cp,wckm->wpkm", modes, source_strength(lattice.columns.basis, segments))
-        added = _lattice_fields(medium, lattice, strength, omega)
-        incident = Incident(incident.e + added.e, incident.b + added.b)
     port = modes.T @ (induced + charged) @ modes
     reactance = np.abs(np.diag(modes.T @ induced @ modes).imag)
     loss = reactance / unloaded_q if unloaded_q else resistance * (modes**2).sum(axis=0)
-    return Coil(incident, port + np.diag(loss), loss, lattice, omega)
+    incident = _incident(medium, wires, lattice, strength)
+    return Coil(incident, port + np.diag(loss), loss, wires, lattice, strength)
+
+
+def on_grid(coil: Coil, medium: Medium) -> Coil:
+    """The same coil, its incident field in the same body on another grid."""
+    lattice = (
+        None
+        if coil.lattice is None
+        else replace(coil.lattice, weights=_weights(medium, coil.lattice.affine, coil.lattice.shape))
+    )
+    return replace(coil, lattice=lattice, incident=_incident(medium, coil.wires, lattice, coil.strength))
 
 
 def coil_and_body(
     medium: Medium,
     coil: Coil,
     *,
+    coarse: Medium | None = None,
     tolerance: float = TOLERANCE,
     progress: Progress | None = None,
     cache: Path | None = None,
 ) -> Loaded:
-    """Maxwell in the body, the shield's answer to the body's own currents included."""
+    """Maxwell in the body, the shield's answer to the body's own currents included.
+
+    coarse: the same body on a coarser grid, where to begin; without a shield it is where the solver starts from.
+    """
+    sent, start, iterations = None, None, 0
+    if coarse is not None:
+        begun, sent, _ = _settled(coarse, on_grid(coil, coarse), None, None, 10 * tolerance, None, None)
+        start, iterations = begun, begun.iterations
+    solution, sent, answers = _settled(medium, coil, sent, start, tolerance, progress, cache)
+    cell = step(medium) ** 3
+    flow = solution.current.reshape(len(solution.current), -1)
+    z_body = -cell * (coil.incident.e.reshape(len(flow), -1).astype(np.complex128) @ flow.T.astype(np.complex128))
+    impedance = coil.impedance + (z_body + z_body.T) / 2
+    return Loaded(
+        solution.e, solution.b, impedance, _absorbed(medium, flow), iterations + solution.iterations, tuple(answers)
+    )
+
+
+def _settled(
+    medium: Medium,
+    coil: Coil,
+    sent: NDArray[np.complex128] | None,
+    start: Solution | None,
+    tolerance: float,
+    progress: Progress | None,
+    cache: Path | None,
+) -> tuple[Solution, NDArray[np.complex128] | None, list[float]]:
+    """Body and shield in turn, from an answer `sent` of the shield that is known about: the sum of all passes; what the shield sends in
+    the end; by how much, of the incident field, each answer differed from the one before."""
     incident, answers = coil.incident, []
-    latest = solve(medium, incident, tolerance=tolerance, progress=progress, cache=cache)
-    e, b, current, iterations = latest.e, latest.b, latest.current, latest.iterations
-    strength = np.linalg.norm(incident.e)
+    scale = np.linalg.norm(incident.e)
+    if sent is not None and coil.lattice is not None:
+        known = _lattice_fields(medium, coil.lattice, sent)
+        incident = Incident(incident.e + known.e, incident.b + known.b)
+    total = solve(medium, incident, tolerance=tolerance, start=start, progress=progress, cache=cache)
     while coil.lattice is not None:
-        answer = _answer(medium, coil, latest.current)
-        answers.append(float(np.linalg.norm(answer.e) / strength))
+        now = _strength(medium, coil.lattice, total.current)
+        answer = _lattice_fields(medium, coil.lattice, now if sent is None else now - sent)
+        answers.append(float(np.linalg.norm(answer.e) / scale))
         if answers[-1] <= ENOUGH or len(answers) > PASSES:
             break
-        latest = solve(medium, answer, tolerance=min(0.1, max(tolerance, ENOUGH / 10) / answers[-1]), cache=cache)
-        e, b, current = e + latest.e, b + latest.b, current + latest.current
-        iterations += latest.iterations
-    cell = step(medium) ** 3
-    flow = current.reshape(len(current), -1)
-    z_body = -cell * (incident.e.reshape(len(flow), -1).astype(np.complex128) @ flow.T.astype(np.complex128))
-    return Loaded(e, b, coil.impedance + (z_body + z_body.T) / 2, _absorbed(medium, flow), iterations, tuple(answers))
+        more = solve(medium, answer, tolerance=min(0.1, max(tolerance, ENOUGH / 10) / answers[-1]), cache=cache)
+        total = replace(
+            total,
+            e=total.e + more.e,
+            b=total.b + more.b,
+            current=total.current + more.current,
+            iterations=total.iterations + more.iterations,
+        )
+        sent = now
+    return total, sent, answers
+
+
+def _strength(medium: Medium, lattice: Lattice, current: NDArray[np.complex64]) -> NDArray[np.complex128]:
+    """Of the shield's waves, of currents in the body: the transposed interpolation gathers them on the lattice."""
+    cell = np.float32(step(medium) ** 3)
+    gathered = np.zeros((len(current), 3, lattice.shape[0], int(lattice.used.sum())), np.complex64)
+    for i in range(len(current)):
+        for axis in range(3):
+            back = [matrix.T for matrix in lattice.weights[axis + 1]]
+            gathered[i, axis] = sample_lattice(current[i, axis] * cell, back)[:, lattice.used]
+    return lattice_strength(lattice.columns, gathered)
 
 
 def _absorbed(medium: Medium, flow: NDArray[np.complex64]) -> NDArray[np.complex128]:
@@ -140,6 +197,16 @@ def _absorbed(medium: Medium, flow: NDArray[np.complex64]) -> NDArray[np.complex
     weight = face[inside].imag / (2 * omega * EPSILON_0 * np.abs(face[inside] - 1) ** 2) * step(medium) ** 3
     used = flow[:, inside].astype(np.complex128)
     return (used.conj() * weight) @ used.T
+
+
+def _incident(
+    medium: Medium, wires: list[Wire], lattice: Lattice | None, strength: NDArray[np.complex128] | None
+) -> Incident:
+    free = incident_fields(medium, wires)
+    if lattice is None or strength is None:
+        return free
+    added = _lattice_fields(medium, lattice, strength)
+    return Incident(free.e + added.e, free.b + added.b)
 
 
 def _wires(conductors: tuple[Conductor, ...], modes: NDArray[np.float64], radius: float) -> list[Wire]:
@@ -164,8 +231,8 @@ def _lattice(
     body = np.argwhere(near)[:, ::-1] * size + first
     reach = float(np.hypot(body[:, 0] - centre[0], body[:, 1] - centre[1]).max())
     coarse = float(np.clip((radius - reach) / 4, size, 0.025))
-    counts = [int(np.ceil((n + 1) * size / coarse)) + 3 for n in shape[::-1]]  # x, y, z
-    start = first - coarse
+    start = first - 4 * size - coarse  # room for the same body on a grid of twice this step
+    counts = [int(np.ceil(((n + 8) * size) / coarse)) + 4 for n in shape[::-1]]  # x, y, z
     axes = [start[axis] + coarse * np.arange(counts[axis]) for axis in range(3)]
     grid_y, grid_x = np.meshgrid(axes[1], axes[0], indexing="ij")
     rho = np.hypot(grid_x - centre[0], grid_y - centre[1])
@@ -176,18 +243,26 @@ def _lattice(
     )
     affine = np.diag([coarse, coarse, coarse, 1.0])
     affine[:3, 3] = start
+    at = columns(basis, grid_x[used], grid_y[used], axes[2])
+    lattice_shape = (counts[2], counts[1], counts[0])
+    return Lattice(at, affine, lattice_shape, used, _weights(medium, affine, lattice_shape))
+
+
+def _weights(
+    medium: Medium, affine: NDArray[np.float64], shape: tuple[int, int, int]
+) -> tuple[list[NDArray[np.float32]], ...]:
+    """Interpolation from the lattice to voxel centres, and to faces x, y, z."""
     weights = []
-    for offset in np.concatenate([np.zeros((1, 3)), size / 2 * np.eye(3)]):
+    for offset in np.concatenate([np.zeros((1, 3)), step(medium) / 2 * np.eye(3)]):
         fine = medium.affine.copy()
         fine[:3, 3] += offset
-        weights.append(axis_weights((counts[2], counts[1], counts[0]), affine, shape, fine))
-    at = columns(basis, grid_x[used], grid_y[used], axes[2])
-    return Lattice(at, (counts[2], counts[1], counts[0]), used, tuple(weights))
+        weights.append(axis_weights(shape, affine, medium.permittivity.shape, fine))
+    return tuple(weights)
 
 
-def _lattice_fields(medium: Medium, lattice: Lattice, strength: NDArray[np.complex128], omega: float) -> Incident:
+def _lattice_fields(medium: Medium, lattice: Lattice, strength: NDArray[np.complex128]) -> Incident:
     """The shield's field of sources of this strength, on the fine grid: e on the body's faces, b in and around it."""
-    electric, magnetic = shield_fields(lattice.columns, strength, omega)
+    electric, magnetic = shield_fields(lattice.columns, strength, 2 * np.pi * medium.frequency)
     body, near = medium.permittivity != 1, _around(medium)
     masks = [body | np.roll(body, -1, 2 - axis) for axis in range(3)]
     e, b = (np.zeros((len(electric), 3, *body.shape), np.complex64) for _ in range(2))
@@ -206,16 +281,3 @@ def _fine(lattice: Lattice, values: NDArray[np.complex64], place: int) -> NDArra
 
 def _around(medium: Medium) -> NDArray[np.bool_]:
     return ndimage.binary_dilation(medium.permittivity != 1, np.ones((3, 3, 3), bool), MARGIN)
-
-
-def _answer(medium: Medium, coil: Coil, current: NDArray[np.complex64]) -> Incident:
-    """What the shield sends back of currents in the body: the transposed interpolation gathers them on the lattice."""
-    lattice = coil.lattice
-    assert lattice is not None
-    cell = np.float32(step(medium) ** 3)
-    gathered = np.zeros((len(current), 3, lattice.shape[0], int(lattice.used.sum())), np.complex64)
-    for i in range(len(current)):
-        for axis in range(3):
-            back = [matrix.T for matrix in lattice.weights[axis + 1]]
-            gathered[i, axis] = sample_lattice(current[i, axis] * cell, back)[:, lattice.used]
-    return _lattice_fields(medium, lattice, lattice_strength(lattice.columns, gathered), coil.omega)
