@@ -14,7 +14,7 @@ from lauterbur.fields.conductors import as_conductors
 from lauterbur.fields.medium import Medium, conductivity, step
 from lauterbur.fields.network import Network, coupled_pairs, scattering, tuned
 from lauterbur.fields.position import Position
-from lauterbur.fields.transmit import Loaded, coil, coil_and_body
+from lauterbur.fields.transmit import Loaded, clear_of, coil, coil_and_body
 from lauterbur.scanner.machine import Array, TransmitArray
 
 Progress = Callable[[float, str], None]
@@ -45,6 +45,9 @@ def transmit_fields(
 ) -> TransmitFields:
     """A placed transmit array, tuned and matched on this body unless a network is given (one tuned on another load)."""
     array = position.array
+    medium = clear_of(medium, array.conductors, array.conductor_radius)
+    if coarse is not None:
+        coarse = clear_of(coarse, array.conductors, array.conductor_radius)
     made = coil(
         medium,
         array.conductors,
@@ -85,6 +88,7 @@ def receive_fields(
     for coupled ports Twiss, J Appl Phys 1955, 26:599): the real part of the impedance matrix.
     """
     loops = as_conductors(array)
+    medium = clear_of(medium, loops, array.conductor_radius)
     made = coil(
         medium,
         loops,

@@ -14,13 +14,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.spatial import cKDTree
 
 from lauterbur.fields.coarse import MARGIN
 from lauterbur.fields.conductors import impedance, pieces
 from lauterbur.fields.incident import Conductor as Wire
 from lauterbur.fields.incident import Incident, incident_fields
 from lauterbur.fields.integral import TOLERANCE, Solution, face_permittivity, solve
-from lauterbur.fields.medium import Medium, step
+from lauterbur.fields.medium import Medium, centres, step
 from lauterbur.fields.sampling import axis_weights, sample_lattice
 from lauterbur.fields.shield import (
     Columns,
@@ -104,6 +105,21 @@ def coil(
     loss = reactance / unloaded_q if unloaded_q else resistance * (modes**2).sum(axis=0)
     incident = _incident(medium, wires, lattice, strength)
     return Coil(incident, port + np.diag(loss), loss, wires, lattice, strength)
+
+
+def clear_of(medium: Medium, conductors: tuple[Conductor, ...], radius: float) -> Medium:
+    """The medium without the voxels that a wire would run through: on a coarse grid those that hold a sliver of skin."""
+    body = medium.permittivity != 1
+    if not body.any():
+        return medium
+    size, segments = step(medium), pieces(conductors)
+    count = 2 + int(np.linalg.norm(segments.end - segments.start, axis=1).max() / size)
+    part = np.linspace(0, 1, count)[:, None, None]
+    wire = (segments.start + part * (segments.end - segments.start)).reshape(-1, 3)
+    near = cKDTree(wire).query(centres(medium, body), distance_upper_bound=size / 2 + 1.1 * radius)[0] < np.inf
+    permittivity = medium.permittivity.copy()
+    permittivity[tuple(np.argwhere(body)[near].T)] = 1
+    return replace(medium, permittivity=permittivity)
 
 
 def on_grid(coil: Coil, medium: Medium) -> Coil:
