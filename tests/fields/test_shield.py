@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from elements import electric_field, magnetic_field
 from scipy.special import jn_zeros, jv
 
 from lauterbur.errors import InputError
-from lauterbur.fields.conductors import SPEED_OF_LIGHT, electric_field, impedance, magnetic_field, pieces
+from lauterbur.fields.conductors import SPEED_OF_LIGHT, impedance, pieces
 from lauterbur.fields.shield import columns, lattice_strength, shield_fields, shield_impedance, source_strength, waves
 from lauterbur.scanner.coils import cylinder_dipoles, cylinder_loops
 from lauterbur.scanner.machine import Conductor

@@ -1,4 +1,4 @@
-"""Thin conductors in free space at one frequency: their impedances, and the fields they make.
+"""Thin conductors in free space at one frequency: their impedances. Their fields in a body are those of fields/incident.py.
 
     E = i w A - grad Phi,   A = mu0 integral I dl' G,   Phi = 1/(i w eps0) integral dI/ds' G ds',   G = exp(i k R) / (4 pi R)
 
@@ -79,28 +79,6 @@ def impedance(wires: Pieces, radius: float, frequency: float) -> tuple[NDArray[n
     return (z_induced + z_induced.T) / 2, (z_charged + z_charged.T) / 2
 
 
-def electric_field(
-    wires: Pieces, points: NDArray[np.float64], frequency: float, radius: float = 1e-3
-) -> NDArray[np.complex128]:
-    """V/m per A, (conductor, point, 3), in free space; distances below `radius` count as that."""
-    return _electric(
-        wires.start, wires.end, wires.current, wires.rise, wires.owner, wires.count, *_place(points, frequency), radius
-    )
-
-
-def magnetic_field(
-    wires: Pieces, points: NDArray[np.float64], frequency: float, radius: float = 1e-3
-) -> NDArray[np.complex128]:
-    """T per A, (conductor, point, 3), in free space, retarded."""
-    return _magnetic(
-        wires.start, wires.end, wires.current, wires.owner, wires.count, *_place(points, frequency), radius
-    )
-
-
-def _place(points: NDArray, frequency: float) -> tuple[NDArray[np.float64], float]:
-    return np.ascontiguousarray(points, np.float64), 2 * np.pi * frequency / SPEED_OF_LIGHT
-
-
 @njit(cache=True, nogil=True)
 def _along(x, y, z, start, direction, length, radius):  # type: ignore[no-untyped-def]
     """Integral of 1 / sqrt(R^2 + radius^2) along a straight piece, exact."""
@@ -142,58 +120,3 @@ def _mutual(  # type: ignore[no-untyped-def]
             induced[owner[i], owner[j]] += dot * current[i] * current[j] * total
             charged[owner[i], owner[j]] += rise[i] * rise[j] / (length[i] * length[j]) * total
     return induced, charged
-
-
-@njit(cache=True, nogil=True)
-def _electric(start, end, current, rise, owner, count, points, k, radius):  # type: ignore[no-untyped-def]
-    field = np.zeros((count, len(points), 3), np.complex128)
-    omega_mu = k * np.sqrt(MU_0 / EPSILON_0) / (4 * np.pi)  # w mu0 / 4 pi
-    per_charge = 1 / (k * np.sqrt(EPSILON_0 / MU_0) * 4 * np.pi)  # 1 / (4 pi w eps0)
-    for i in range(len(start)):
-        edge = end[i] - start[i]
-        length = np.sqrt((edge * edge).sum())
-        direction = edge / length
-        middle = (start[i] + end[i]) / 2
-        for j in range(len(points)):
-            x, y, z = points[j, 0] - middle[0], points[j, 1] - middle[1], points[j, 2] - middle[2]
-            r = np.sqrt(x * x + y * y + z * z + radius * radius)
-            phase = np.exp(1j * k * r)
-            if r > 10 * length:
-                potential = length * phase / r
-            else:
-                potential = _along(points[j, 0], points[j, 1], points[j, 2], start[i], direction, length, radius)
-                potential = potential + length * (phase - 1) / r
-            factor = 1j * omega_mu * current[i] * potential
-            for axis in range(3):
-                field[owner[i], j, axis] += factor * direction[axis]
-            if rise[i] != 0:  # -grad Phi = -(1 / i w eps0) rise grad G
-                slope = 1j * per_charge * rise[i] * (1j * k * r - 1) * phase / r**3
-                field[owner[i], j, 0] += slope * x
-                field[owner[i], j, 1] += slope * y
-                field[owner[i], j, 2] += slope * z
-    return field
-
-
-@njit(cache=True, nogil=True)
-def _magnetic(start, end, current, owner, count, points, k, radius):  # type: ignore[no-untyped-def]
-    field = np.zeros((count, len(points), 3), np.complex128)
-    for i in range(len(start)):
-        edge = end[i] - start[i]
-        length = np.sqrt((edge * edge).sum())
-        middle = (start[i] + end[i]) / 2
-        for j in range(len(points)):
-            x, y, z = points[j, 0] - middle[0], points[j, 1] - middle[1], points[j, 2] - middle[2]
-            r2 = x * x + y * y + z * z + radius * radius
-            r = np.sqrt(r2)
-            slope = ((1j * k * r - 1) * np.exp(1j * k * r)) / (r2 * r)  # of G over R, times 4 pi
-            if r < 10 * length:  # the static part exactly
-                along = (x * edge[0] + y * edge[1] + z * edge[2]) / length
-                rho2 = max(r2 - along * along, radius * radius)
-                upper, lower = along + length / 2, along - length / 2
-                exact = (upper / np.sqrt(rho2 + upper * upper) - lower / np.sqrt(rho2 + lower * lower)) / rho2
-                slope = slope + 1 / (r2 * r) - exact / length
-            slope = slope * current[i] * MU_0 / (4 * np.pi)
-            field[owner[i], j, 0] += slope * (y * edge[2] - z * edge[1])
-            field[owner[i], j, 1] += slope * (z * edge[0] - x * edge[2])
-            field[owner[i], j, 2] += slope * (x * edge[1] - y * edge[0])
-    return field

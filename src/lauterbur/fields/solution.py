@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lauterbur import __version__
 from lauterbur.errors import FileFormatError, InputError
 from lauterbur.fields.coarse import CoarseBody, body_volume, coarse_body, extended
 from lauterbur.fields.files import fingerprint, read_fields, write_fields
@@ -89,7 +90,7 @@ def solve_fields(
     owner = _owner(scanner, subject)
     kept = None
     if cache is not None:
-        options = (placement.array, coil.array, network, step, receive_step, shim_order, shim_region)
+        options = (__version__, placement.array, coil.array, network, step, receive_step, shim_order, shim_region)
         kept = Path(cache) / f"fields-{fingerprint((owner['scanner_hash'], owner['subject_hash'], options))}.h5"
         if kept.is_file():
             try:

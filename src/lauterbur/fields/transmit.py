@@ -13,42 +13,21 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from lauterbur.fields.coarse import MARGIN
 from lauterbur.fields.conductors import impedance, pieces
 from lauterbur.fields.incident import Conductor as Wire
 from lauterbur.fields.incident import Incident, incident_fields
 from lauterbur.fields.integral import TOLERANCE, Solution, face_permittivity, solve
+from lauterbur.fields.lattice import Lattice, body_strength, lattice_around, lattice_fields, lattice_weights
 from lauterbur.fields.medium import Medium, centres, step
-from lauterbur.fields.sampling import axis_weights, sample_lattice
-from lauterbur.fields.shield import (
-    Columns,
-    columns,
-    lattice_strength,
-    shield_fields,
-    shield_impedance,
-    source_strength,
-    waves,
-)
+from lauterbur.fields.shield import shield_impedance, source_strength, waves
 from lauterbur.scanner.machine import Conductor
 from lauterbur.units import EPSILON_0
 
 Progress = Callable[[float, str], None]
 ENOUGH = 2e-3  # of the incident field: a weaker answer of the shield is not solved for
 PASSES = 8  # of shield and body answering each other; each is weaker, as `shield_answer` says
-
-
-@dataclass(frozen=True, eq=False)
-class Lattice:
-    """A coarse grid on which the shield's field is computed; it is smooth in the body."""
-
-    columns: Columns
-    affine: NDArray[np.float64]  # (4, 4)
-    shape: tuple[int, int, int]  # z, y, x
-    used: NDArray[np.bool_]  # (y, x): columns that are computed
-    weights: tuple[list[NDArray[np.float32]], ...]  # for voxel centres, then faces x, y, z
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +77,7 @@ def coil(
         span = float(np.ptp(ends[:, 2]))
         near_by = waves(shield_radius, centre, frequency, inner=outer, outer=outer, span=span)  # coil to coil
         induced = induced + shield_impedance(near_by, source_strength(near_by, segments), omega)
-        lattice = _lattice(medium, shield_radius, centre, outer, (ends[:, 2].min(), ends[:, 2].max()))
+        lattice = lattice_around(medium, shield_radius, centre, outer, (ends[:, 2].min(), ends[:, 2].max()))
         strength = np.einsum("cp,wckm->wpkm", modes, source_strength(lattice.columns.basis, segments))
     port = modes.T @ (induced + charged) @ modes
     reactance = np.abs(np.diag(modes.T @ induced @ modes).imag)
@@ -127,7 +106,7 @@ def on_grid(coil: Coil, medium: Medium) -> Coil:
     lattice = (
         None
         if coil.lattice is None
-        else replace(coil.lattice, weights=_weights(medium, coil.lattice.affine, coil.lattice.shape))
+        else replace(coil.lattice, weights=lattice_weights(medium, coil.lattice.affine, coil.lattice.shape))
     )
     return replace(coil, lattice=lattice, incident=_incident(medium, coil.wires, lattice, coil.strength))
 
@@ -171,38 +150,25 @@ def _settled(
     """Body and shield in turn, from an answer `sent` of the shield that is known about: the sum of all passes; what the shield sends in
     the end; by how much, of the incident field, each answer differed from the one before."""
     incident, answers = coil.incident, []
-    scale = np.linalg.norm(incident.e)
+    scale = np.linalg.norm(incident.e.reshape(-1))
     if sent is not None and coil.lattice is not None:
-        known = _lattice_fields(medium, coil.lattice, sent)
+        known = lattice_fields(medium, coil.lattice, sent)
         incident = Incident(incident.e + known.e, incident.b + known.b)
+        del known
     total = solve(medium, incident, tolerance=tolerance, start=start, progress=progress, cache=cache)
+    del incident
     while coil.lattice is not None:
-        now = _strength(medium, coil.lattice, total.current)
-        answer = _lattice_fields(medium, coil.lattice, now if sent is None else now - sent)
-        answers.append(float(np.linalg.norm(answer.e) / scale))
+        now = body_strength(medium, coil.lattice, total.current)
+        answer = lattice_fields(medium, coil.lattice, now if sent is None else now - sent)
+        answers.append(float(np.linalg.norm(answer.e.reshape(-1)) / scale))
         if answers[-1] <= ENOUGH or len(answers) > PASSES:
             break
         more = solve(medium, answer, tolerance=min(0.1, max(tolerance, ENOUGH / 10) / answers[-1]), cache=cache)
-        total = replace(
-            total,
-            e=total.e + more.e,
-            b=total.b + more.b,
-            current=total.current + more.current,
-            iterations=total.iterations + more.iterations,
-        )
+        for whole, part in ((total.e, more.e), (total.b, more.b), (total.current, more.current)):
+            np.add(whole, part, out=whole)
+        total = replace(total, iterations=total.iterations + more.iterations)
         sent = now
     return total, sent, answers
-
-
-def _strength(medium: Medium, lattice: Lattice, current: NDArray[np.complex64]) -> NDArray[np.complex128]:
-    """Of the shield's waves, of currents in the body: the transposed interpolation gathers them on the lattice."""
-    cell = np.float32(step(medium) ** 3)
-    gathered = np.zeros((len(current), 3, lattice.shape[0], int(lattice.used.sum())), np.complex64)
-    for i in range(len(current)):
-        for axis in range(3):
-            back = [matrix.T for matrix in lattice.weights[axis + 1]]
-            gathered[i, axis] = sample_lattice(current[i, axis] * cell, back)[:, lattice.used]
-    return lattice_strength(lattice.columns, gathered)
 
 
 def _absorbed(medium: Medium, flow: NDArray[np.complex64]) -> NDArray[np.complex128]:
@@ -221,7 +187,7 @@ def _incident(
     free = incident_fields(medium, wires)
     if lattice is None or strength is None:
         return free
-    added = _lattice_fields(medium, lattice, strength)
+    added = lattice_fields(medium, lattice, strength)
     return Incident(free.e + added.e, free.b + added.b)
 
 
@@ -233,67 +199,3 @@ def _wires(conductors: tuple[Conductor, ...], modes: NDArray[np.float64], radius
         currents = some.current * port[port != 0][some.owner]
         wires.append(Wire(np.stack([some.start, some.end], axis=1), currents.astype(np.complex128), radius))
     return wires
-
-
-def _lattice(
-    medium: Medium,
-    radius: float,
-    centre: tuple[float, float],
-    outer: float,
-    coil_ends: tuple[float, float],
-) -> Lattice:
-    size, first, shape = step(medium), medium.affine[:3, 3], medium.permittivity.shape
-    near = _around(medium)
-    body = np.argwhere(near)[:, ::-1] * size + first
-    reach = float(np.hypot(body[:, 0] - centre[0], body[:, 1] - centre[1]).max())
-    coarse = float(np.clip((radius - reach) / 4, size, 0.025))
-    start = first - 4 * size - coarse  # room for the same body on a grid of twice this step
-    counts = [int(np.ceil(((n + 8) * size) / coarse)) + 4 for n in shape[::-1]]  # x, y, z
-    axes = [start[axis] + coarse * np.arange(counts[axis]) for axis in range(3)]
-    grid_y, grid_x = np.meshgrid(axes[1], axes[0], indexing="ij")
-    rho = np.hypot(grid_x - centre[0], grid_y - centre[1])
-    used = rho <= min(reach + 3 * coarse, 0.985 * radius)
-    span = max(coil_ends[1] - body[:, 2].min(), body[:, 2].max() - coil_ends[0], np.ptp(body[:, 2]))
-    basis = waves(
-        radius, centre, medium.frequency, inner=reach + 0.5 * coarse, outer=max(outer, reach), span=float(span)
-    )
-    affine = np.diag([coarse, coarse, coarse, 1.0])
-    affine[:3, 3] = start
-    at = columns(basis, grid_x[used], grid_y[used], axes[2])
-    lattice_shape = (counts[2], counts[1], counts[0])
-    return Lattice(at, affine, lattice_shape, used, _weights(medium, affine, lattice_shape))
-
-
-def _weights(
-    medium: Medium, affine: NDArray[np.float64], shape: tuple[int, int, int]
-) -> tuple[list[NDArray[np.float32]], ...]:
-    """Interpolation from the lattice to voxel centres, and to faces x, y, z."""
-    weights = []
-    for offset in np.concatenate([np.zeros((1, 3)), step(medium) / 2 * np.eye(3)]):
-        fine = medium.affine.copy()
-        fine[:3, 3] += offset
-        weights.append(axis_weights(shape, affine, medium.permittivity.shape, fine))
-    return tuple(weights)
-
-
-def _lattice_fields(medium: Medium, lattice: Lattice, strength: NDArray[np.complex128]) -> Incident:
-    """The shield's field of sources of this strength, on the fine grid: e on the body's faces, b in and around it."""
-    electric, magnetic = shield_fields(lattice.columns, strength, 2 * np.pi * medium.frequency)
-    body, near = medium.permittivity != 1, _around(medium)
-    masks = [body | np.roll(body, -1, 2 - axis) for axis in range(3)]
-    e, b = (np.zeros((len(electric), 3, *body.shape), np.complex64) for _ in range(2))
-    for i in range(len(electric)):
-        for axis in range(3):
-            e[i, axis] = _fine(lattice, electric[i, axis], axis + 1) * masks[axis]
-            b[i, axis] = _fine(lattice, magnetic[i, axis], 0) * near
-    return Incident(e, b)
-
-
-def _fine(lattice: Lattice, values: NDArray[np.complex64], place: int) -> NDArray[np.complex64]:
-    coarse = np.zeros(lattice.shape, np.complex64)
-    coarse[:, lattice.used] = values
-    return sample_lattice(coarse, lattice.weights[place])
-
-
-def _around(medium: Medium) -> NDArray[np.bool_]:
-    return ndimage.binary_dilation(medium.permittivity != 1, np.ones((3, 3, 3), bool), MARGIN)

@@ -1,0 +1,101 @@
+"""A shield's field in a body: computed on a coarse lattice, where it is smooth, and interpolated; gathered by the transpose of that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from lauterbur.fields.coarse import MARGIN
+from lauterbur.fields.incident import Incident
+from lauterbur.fields.medium import Medium, step
+from lauterbur.fields.sampling import axis_weights, sample_lattice
+from lauterbur.fields.shield import Columns, columns, lattice_strength, shield_fields, waves
+
+
+@dataclass(frozen=True, eq=False)
+class Lattice:
+    """A coarse grid on which the shield's field is computed; it is smooth in the body."""
+
+    columns: Columns
+    affine: NDArray[np.float64]  # (4, 4)
+    shape: tuple[int, int, int]  # z, y, x
+    used: NDArray[np.bool_]  # (y, x): columns that are computed
+    weights: tuple[list[NDArray[np.float32]], ...]  # for voxel centres, then faces x, y, z
+
+
+def lattice_around(
+    medium: Medium,
+    radius: float,
+    centre: tuple[float, float],
+    outer: float,
+    coil_ends: tuple[float, float],
+) -> Lattice:
+    size, first, shape = step(medium), medium.affine[:3, 3], medium.permittivity.shape
+    near = _around(medium)
+    body = np.argwhere(near)[:, ::-1] * size + first
+    reach = float(np.hypot(body[:, 0] - centre[0], body[:, 1] - centre[1]).max())
+    coarse = float(np.clip((radius - reach) / 4, size, 0.025))
+    start = first - 4 * size - coarse  # room for the same body on a grid of twice this step
+    counts = [int(np.ceil(((n + 8) * size) / coarse)) + 4 for n in shape[::-1]]  # x, y, z
+    axes = [start[axis] + coarse * np.arange(counts[axis]) for axis in range(3)]
+    grid_y, grid_x = np.meshgrid(axes[1], axes[0], indexing="ij")
+    rho = np.hypot(grid_x - centre[0], grid_y - centre[1])
+    used = rho <= min(reach + 3 * coarse, 0.985 * radius)
+    span = max(coil_ends[1] - body[:, 2].min(), body[:, 2].max() - coil_ends[0], np.ptp(body[:, 2]))
+    basis = waves(
+        radius, centre, medium.frequency, inner=reach + 0.5 * coarse, outer=max(outer, reach), span=float(span)
+    )
+    affine = np.diag([coarse, coarse, coarse, 1.0])
+    affine[:3, 3] = start
+    at = columns(basis, grid_x[used], grid_y[used], axes[2])
+    lattice_shape = (counts[2], counts[1], counts[0])
+    return Lattice(at, affine, lattice_shape, used, lattice_weights(medium, affine, lattice_shape))
+
+
+def lattice_weights(
+    medium: Medium, affine: NDArray[np.float64], shape: tuple[int, int, int]
+) -> tuple[list[NDArray[np.float32]], ...]:
+    """Interpolation from the lattice to voxel centres, and to faces x, y, z."""
+    weights = []
+    for offset in np.concatenate([np.zeros((1, 3)), step(medium) / 2 * np.eye(3)]):
+        fine = medium.affine.copy()
+        fine[:3, 3] += offset
+        weights.append(axis_weights(shape, affine, medium.permittivity.shape, fine))
+    return tuple(weights)
+
+
+def lattice_fields(medium: Medium, lattice: Lattice, strength: NDArray[np.complex128]) -> Incident:
+    """The shield's field of sources of this strength, on the fine grid: e on the body's faces, b in and around it."""
+    electric, magnetic = shield_fields(lattice.columns, strength, 2 * np.pi * medium.frequency)
+    body, near = medium.permittivity != 1, _around(medium)
+    masks = [body | np.roll(body, -1, 2 - axis) for axis in range(3)]
+    e, b = (np.zeros((len(electric), 3, *body.shape), np.complex64) for _ in range(2))
+    for i in range(len(electric)):
+        for axis in range(3):
+            e[i, axis] = _fine(lattice, electric[i, axis], axis + 1) * masks[axis]
+            b[i, axis] = _fine(lattice, magnetic[i, axis], 0) * near
+    return Incident(e, b)
+
+
+def body_strength(medium: Medium, lattice: Lattice, current: NDArray[np.complex64]) -> NDArray[np.complex128]:
+    """Of the shield's waves, of currents in the body: the transposed interpolation gathers them on the lattice."""
+    cell = np.float32(step(medium) ** 3)
+    gathered = np.zeros((len(current), 3, lattice.shape[0], int(lattice.used.sum())), np.complex64)
+    for i in range(len(current)):
+        for axis in range(3):
+            back = [matrix.T for matrix in lattice.weights[axis + 1]]
+            gathered[i, axis] = sample_lattice(current[i, axis] * cell, back)[:, lattice.used]
+    return lattice_strength(lattice.columns, gathered)
+
+
+def _fine(lattice: Lattice, values: NDArray[np.complex64], place: int) -> NDArray[np.complex64]:
+    coarse = np.zeros(lattice.shape, np.complex64)
+    coarse[:, lattice.used] = values
+    return sample_lattice(coarse, lattice.weights[place])
+
+
+def _around(medium: Medium) -> NDArray[np.bool_]:
+    return ndimage.binary_dilation(medium.permittivity != 1, np.ones((3, 3, 3), bool), MARGIN)
