@@ -1,6 +1,7 @@
 """The shipped machines are those of FACTS; a user's machine is checked number by number."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -58,7 +59,8 @@ def test_the_strongest_imported_amplifier_is_a_profile_of_its_own():
     assert (theirs.gradients.amplifier_power, ours.gradients.amplifier_power) == (2.7e6, 3.5e6)
     assert (theirs.gradients.amplitude, theirs.gradients.slew) == (0.096, 193)
     assert theirs.gradients.inductance == ours.gradients.inductance
-    assert theirs.transmit == ours.transmit and theirs.name == "5T-2.7MW"
+    assert replace(theirs.transmit, arrays=()) == replace(ours.transmit, arrays=()) and theirs.name == "5T-2.7MW"
+    assert [array.name for array in theirs.transmit.arrays] == [array.name for array in ours.transmit.arrays]
     assert "Blasche" in theirs.sources["gradients.amplifier_power"]
 
 

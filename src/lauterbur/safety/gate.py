@@ -138,7 +138,7 @@ def _heating(
 
 
 def _built(fields: FieldMaps | None) -> SarModel:
-    from lauterbur.safety.heating import sar_model  # heavy: only where it is asked for
+    from lauterbur.safety.sar import sar_model  # heavy: only where it is asked for
 
     assert fields is not None
     return sar_model(fields)

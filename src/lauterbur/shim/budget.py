@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lauterbur.errors import InputError
-from lauterbur.program import Column, Program, rf_steps
+from lauterbur.program import Program, duration
 from lauterbur.safety.limits import Limits
+from lauterbur.safety.pulses import most, pulses
 from lauterbur.safety.sar import SarModel
-from lauterbur.safety.worst import worst_window
 from lauterbur.scanner.machine import Scanner
 from lauterbur.subject.anatomy import PARTS
 from lauterbur.units import GAMMA_BAR
@@ -56,26 +56,15 @@ class Forms:
 
 def budget_of(program: Program, scanner: Scanner, *, limits: Limits | None = None) -> Budget:
     """What a program needs, and what this machine has. Short windows count by their own, higher limit."""
-    energy = np.array([_energy(program, i) for i in range(len(program.rf))] + [0.0])
-    per_block = energy[program.blocks[:, Column.RF]]
-    peak = max((float(np.max(np.abs(p.waveform), initial=0.0)) for p in program.rf), default=0.0)
+    played = pulses(program)
+    peak = float(np.max(played.peak, initial=0.0))
     if not peak > 0:
         raise InputError("this program plays no RF; there is nothing to shim for")
-    long = limits.long_window if limits else 360.0
-    mean_square, _ = worst_window(program, per_block, long)
-    mean_square = max(
-        mean_square, float(per_block.sum() / program.durations.sum()) if long > program.durations.sum() else 0.0
-    )
-    if limits:
-        short, _ = worst_window(program, per_block, limits.short_window)
-        mean_square = max(mean_square, short / limits.short_factor)
+    period = duration(program)
+    windows = [(limits.long_window, 1.0), (limits.short_window, limits.short_factor)] if limits else [(period, 1.0)]
+    mean_square = max(most(played, played.energy, window, period)[0] / (window * times) for window, times in windows)
     tx = scanner.transmit
     return Budget(np.sqrt(mean_square) / GAMMA_BAR, peak / GAMMA_BAR, limits, tx.peak_power, tx.average_power)
-
-
-def _energy(program: Program, i: int) -> float:
-    lengths, values = rf_steps(program.rf[i], program.rasters.rf)
-    return float(np.sum(lengths * np.abs(values) ** 2))
 
 
 def sar_forms(sar: SarModel, limits: Limits) -> tuple[Complex, list[str], NDArray[np.float64]]:
