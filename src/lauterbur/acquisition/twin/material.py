@@ -10,12 +10,17 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from lauterbur.acquisition.twin.receiver import MapsAtSpins
 from lauterbur.acquisition.twin.spins import Lattice, Spins
+from lauterbur.acquisition.twin.transmit import Transmission, transmission
 from lauterbur.errors import InputError
 from lauterbur.fields.maps import FieldMaps
+from lauterbur.program import Column, Program
 from lauterbur.scanner.machine import Scanner
-from lauterbur.subject.anatomy import Subject, voxel_volume
+from lauterbur.subject.anatomy import Subject, nearest_voxel, voxel_volume
 from lauterbur.subject.parameters import TissueMaps, parameters, point_parameters
+
+NOTHING = Program(np.zeros((0, len(Column)), np.int32), np.zeros(0))
 
 
 def spins_from(
@@ -25,6 +30,7 @@ def spins_from(
     *,
     seed: int | None = None,
     region: NDArray | None = None,
+    transmit: Transmission | None = None,
 ) -> Spins:
     """One box per occupied (compartment, voxel), on the subject's lattice, in C order of (compartment, voxel).
 
@@ -32,6 +38,7 @@ def spins_from(
     box. Off-resonance is the field map at the voxel plus the tissue's chemical shift; inside the box it varies linearly,
     by the map's differences between voxels of the body (air's own field does not reach in). `seed` draws the natural
     spread within tissues; None takes the subject's own. `region`: a mask (z, y, x), or two opposite corners (2, 3) in m.
+    `transmit`: what a program's drives make (transmit.transmission); None: all channels alike, 1 on average.
     """
     _same_grid(subject, fields)
     shape = subject.labels.shape[1:]
@@ -44,6 +51,7 @@ def spins_from(
     i_z, i_y, i_x = np.unravel_index(voxel, shape)
     position = np.stack([i_x, i_y, i_z], axis=1) @ subject.affine[:3, :3].T + subject.affine[:3, 3]
     del i_z, i_y, i_x
+    lattice = Lattice((shape[0], shape[1], shape[2]), subject.affine, voxel)
     return Spins(
         position,
         material.proton_density * material.fraction,
@@ -51,16 +59,23 @@ def spins_from(
         material.t2,
         material.t2_prime,
         _off_resonance(material, fields, scanner),
-        relative_b1_plus(fields, _body(subject)).reshape(-1)[voxel],
+        _b1_plus(transmit, subject, fields, position, lattice),
         material.diffusion,
         voxel_volume(subject),
         subject.affine[:3, :3].T,
         _gradient(subject, fields, voxel),
-        Lattice((shape[0], shape[1], shape[2]), subject.affine, voxel),
+        lattice,
     )
 
 
-def points_from(subject: Subject, fields: FieldMaps, scanner: Scanner, *, seed: int | None = None) -> Spins | None:
+def points_from(
+    subject: Subject,
+    fields: FieldMaps,
+    scanner: Scanner,
+    *,
+    seed: int | None = None,
+    transmit: Transmission | None = None,
+) -> Spins | None:
     """The subject's fine structures as points (their volumes are in their weights), or None where there are none."""
     if subject.points is None or not len(subject.points.tissue):
         return None
@@ -73,18 +88,26 @@ def points_from(subject: Subject, fields: FieldMaps, scanner: Scanner, *, seed: 
         material.t2,
         material.t2_prime,
         _off_resonance(material, fields, scanner),
-        relative_b1_plus(fields, _body(subject)).reshape(-1)[material.voxel],
+        _b1_plus(transmit, subject, fields, subject.points.position, None),
         material.diffusion,
     )
 
 
-def relative_b1_plus(fields: FieldMaps, target: NDArray[np.bool_]) -> NDArray[np.complex128]:
-    """(z, y, x): all channels in phase, relative to nominal: a prescan makes the mean magnitude over the target 1."""
-    together = fields.b1_plus.sum(axis=0)
-    reference = float(np.abs(together[target]).mean(dtype=np.float64))
-    if not reference > 0:
-        raise InputError("the transmit field vanishes in the subject, or there is no subject; solve the fields again")
-    return together / reference
+def _b1_plus(
+    transmit: Transmission | None, subject: Subject, fields: FieldMaps, position: NDArray, lattice: Lattice | None
+) -> NDArray[np.complex128]:
+    """(n,) of one channel, or (channel, n)."""
+    if transmit is None:
+        transmit = transmission(NOTHING, fields, body_of(subject))
+    if fields.transmit_affine is None:  # on the subject's own grid: nothing between voxels
+        if lattice is not None:
+            flat = lattice.index
+        else:
+            flat = np.ravel_multi_index(tuple(nearest_voxel(subject, position).T), subject.labels.shape[1:])
+        maps = transmit.maps.reshape(len(transmit.maps), -1)[:, flat]
+    else:
+        maps = np.asarray(MapsAtSpins(transmit.maps, transmit.affine, position, lattice))
+    return maps[0].astype(complex) if len(maps) == 1 else maps.astype(complex)
 
 
 def _off_resonance(material: TissueMaps, fields: FieldMaps, scanner: Scanner) -> NDArray[np.float64]:
@@ -94,7 +117,7 @@ def _off_resonance(material: TissueMaps, fields: FieldMaps, scanner: Scanner) ->
 
 def _gradient(subject: Subject, fields: FieldMaps, voxel: NDArray) -> NDArray[np.float64]:
     """Hz/m, (n, 3), along the patient axes: central differences, one-sided where one neighbour is air, none where both are."""
-    body = _body(subject)
+    body = body_of(subject)
     per_index = np.zeros((len(voxel), 3))
     for axis in range(3):  # z, y, x
         step = np.diff(fields.off_resonance, axis=axis)
@@ -112,7 +135,7 @@ def _gradient(subject: Subject, fields: FieldMaps, voxel: NDArray) -> NDArray[np
     return per_index @ np.linalg.inv(subject.affine[:3, :3])
 
 
-def _body(subject: Subject) -> NDArray[np.bool_]:
+def body_of(subject: Subject) -> NDArray[np.bool_]:
     """(z, y, x): where there is more tissue than air."""
     return np.where(subject.labels > 0, subject.fraction, np.float32(0)).sum(axis=0) > 0.5
 

@@ -120,31 +120,40 @@ def _strongest(
     return vectors.conj().T @ whitening, float(energy[order].sum() / energy.sum())
 
 
-class Sensitivities:
-    """What every channel hears of every spin's transverse magnetisation: (rx, n), evaluated one channel at a time."""
+class MapsAtSpins:
+    """Smooth maps (channel, z, y, x) at every spin: (channel, n), evaluated one channel at a time.
+
+    Of receivers: what every channel hears of every spin's transverse magnetisation.
+    """
 
     dtype = np.dtype(np.complex64)
     ndim = 2
 
-    def __init__(self, chain: ReceiveChain, position: NDArray[np.float64], lattice: Lattice | None):
-        self.chain, self.position = chain, position
-        self.shape = (chain.n_rx, len(position))
-        self.lattice = lattice if lattice is not None and is_aligned(chain.affine, lattice.affine) else None
+    def __init__(
+        self,
+        maps: NDArray[np.complex64],
+        affine: NDArray[np.float64],
+        position: NDArray[np.float64],
+        lattice: Lattice | None,
+    ):
+        self.maps, self.affine, self.position = maps, affine, position
+        self.shape = (len(maps), len(position))
+        self.lattice = lattice if lattice is not None and is_aligned(affine, lattice.affine) else None
         if self.lattice is not None:
-            self._weights = axis_weights(chain.maps.shape[1:], chain.affine, self.lattice.shape, self.lattice.affine)
+            self._weights = axis_weights(maps.shape[1:], affine, self.lattice.shape, self.lattice.affine)
 
-    def subset(self, chosen: NDArray[np.intp]) -> Sensitivities:
+    def subset(self, chosen: NDArray[np.intp]) -> MapsAtSpins:
         """At these spins alone: a part of the lattice takes a part of the time."""
         part = Place(self.position, None, self.lattice).subset(chosen)
-        return Sensitivities(self.chain, part.position, part.lattice)
+        return MapsAtSpins(self.maps, self.affine, part.position, part.lattice)
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __getitem__(self, channel: int) -> NDArray[np.complex64]:
-        values = self.chain.maps[channel]
+        values = self.maps[channel]
         if self.lattice is None:
-            return sample(values, self.chain.affine, self.position)
+            return sample(values, self.affine, self.position)
         return sample_lattice(values, self._weights).reshape(-1)[self.lattice.index]
 
     def __iter__(self) -> Iterator[NDArray[np.complex64]]:
@@ -154,9 +163,9 @@ class Sensitivities:
         return np.stack(list(self)).astype(dtype or self.dtype, copy=False)
 
 
-def sensitivities(chain: ReceiveChain, spins: Spins) -> Sensitivities:
+def sensitivities(chain: ReceiveChain, spins: Spins) -> MapsAtSpins:
     """(rx, n) lazily: `maps[i]` is (n,), `np.asarray(maps)` all of it."""
-    return Sensitivities(chain, spins.position, spins.lattice)
+    return MapsAtSpins(chain.maps, chain.affine, spins.position, spins.lattice)
 
 
 def noise(chain: ReceiveChain, readout: int, n_samples: int, dwell: float, seed: int) -> NDArray[np.complex64]:

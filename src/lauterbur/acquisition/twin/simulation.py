@@ -25,9 +25,10 @@ from lauterbur.acquisition.twin import reference
 from lauterbur.acquisition.twin.accuracy import IMAGING, Accuracy
 from lauterbur.acquisition.twin.fast import play_fast
 from lauterbur.acquisition.twin.judge import judge, plan_trial
-from lauterbur.acquisition.twin.material import points_from, spins_from
+from lauterbur.acquisition.twin.material import body_of, points_from, spins_from
 from lauterbur.acquisition.twin.receiver import noise_readouts, noise_scan, receive_chain, sensitivities
 from lauterbur.acquisition.twin.spins import Spins
+from lauterbur.acquisition.twin.transmit import transmission
 from lauterbur.errors import InputError, ResourceError, UnsupportedError
 from lauterbur.fields.maps import FieldMaps
 from lauterbur.program import Program, adc_blocks, program_hash
@@ -188,14 +189,15 @@ class Twin:
         if self.engine not in ENGINES:
             raise InputError(f"engine is {self.engine!r}; the engines are {' and '.join(ENGINES)}")
         frequency = self.scanner.larmor_frequency
-        spins = spins_from(self.subject, self.fields, self.scanner, seed=self.seed)
+        transmit = transmission(program, self.fields, body_of(self.subject))
+        spins = spins_from(self.subject, self.fields, self.scanner, seed=self.seed, transmit=transmit)
         chain = receive_chain(self.fields, self.scanner, spins, coils=self.coils)
         parts = [(spins, sensitivities(chain, spins))]
-        points = points_from(self.subject, self.fields, self.scanner, seed=self.seed)
+        points = points_from(self.subject, self.fields, self.scanner, seed=self.seed, transmit=transmit)
         if points is not None:
             parts.append((points, sensitivities(chain, points)))
         samples, notes = _signal(
-            program, parts, self.engine, self.seed, frequency, None, self.measure_error, self.progress, IMAGING
+            transmit.program, parts, self.engine, self.seed, frequency, None, self.measure_error, self.progress, IMAGING
         )
         path = trajectory(program)
 
