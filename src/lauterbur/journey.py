@@ -2,13 +2,18 @@
 
 result = scan(load_protocol("brain/t1-mprage"), load_scanner("5T"), load_subject("head"), seed=1)
 result = scan(protocol, scanner, subject, out="study")     # and archive it
+result = scan(protocol, scanner, subject, shim="sar")      # in the fields that its channels really make, shimmed and cleared
 """
 
 from __future__ import annotations
 
 import os
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lauterbur.acquisition.twin.simulation import Twin
+from lauterbur.fields.maps import FieldMaps
 from lauterbur.fields.solution import solve_fields
 from lauterbur.program import Program
 from lauterbur.protocol.protocol import Protocol
@@ -17,6 +22,9 @@ from lauterbur.recon.reconstruction import reconstruct
 from lauterbur.safety.gate import clear
 from lauterbur.scanner.machine import Scanner
 from lauterbur.sequence.contrasts import build_program
+from lauterbur.shim.planned import run_prescan
+from lauterbur.shim.playing import apply_shim
+from lauterbur.shim.shim import Shim
 from lauterbur.study.archive import archive
 from lauterbur.study.clock import Clock, Progress, silent
 from lauterbur.study.folder import check_target
@@ -35,23 +43,40 @@ def scan(
     engine: str = "fast",
     coils: int | None = RECEIVERS,
     measure_error: bool = True,
+    shim: str | Shim | None = None,
+    fields: FieldMaps | None = None,
+    target: str | NDArray[np.bool_] | None = None,
     out: str | os.PathLike[str] | None = None,
+    cache: str | os.PathLike[str] | None = None,
     progress: Progress = silent,
 ) -> ScanResult:
     """Play a protocol on the twin of a scanner and reconstruct it; archive it in the folder `out` where given.
 
     `coils`: channels after compression in the receive chain, None for all. `measure_error`: play some voxels again by the
     reference, to say how wrong the fast engine is. RefusedError where the gate says no.
+
+    `shim`: one of design_shim's modes, or a shim. The transmit fields are then Maxwell's (or `fields`), SAR is judged, and
+    the weights are made for `target`: a name of subject.targets, a mask (z, y, x) of the subject, or None for the usual
+    one. `cache`: a folder for solved fields.
     """
     if out is not None:
         check_target(out)
     clock = Clock(progress)
     with clock.stage("sequence"):
         program = build_program(protocol, scanner)
-    with clock.stage("gate"):
-        cleared = clear(program, scanner)
-    with clock.stage("fields"):
-        fields = solve_fields(scanner, subject)
+    prescan = None
+    if shim is None and fields is None:
+        with clock.stage("gate"):
+            cleared = clear(program, scanner)
+        with clock.stage("fields"):
+            fields = solve_fields(scanner, subject)
+    else:
+        prescan = run_prescan(
+            program, scanner, subject, shim=shim or "cp", fields=fields, target=target, cache=cache, stage=clock.stage
+        )
+        program, fields = apply_shim(program, prescan.shim, scanner), prescan.fields
+        with clock.stage("gate"):
+            cleared = clear(program, scanner, fields, prescan.sar)
     with clock.stage("simulation") as told:
         raw = Twin(subject, scanner, fields, seed, engine, coils, measure_error, told).record(cleared)
     with clock.stage("reconstruction"):
@@ -59,7 +84,7 @@ def scan(
 
     result = ScanResult(
         image, raw, program, protocol, scanner, subject.name, seed, engine,
-        cleared.findings, cleared.notes, clock.seconds, fields.provenance,
+        cleared.findings, cleared.notes, clock.seconds, fields.provenance, prescan,
     )  # fmt: skip
     if out is not None:
         archive(result, out, progress=progress)

@@ -12,6 +12,7 @@ from lauterbur.program import Program
 from lauterbur.protocol.protocol import Protocol
 from lauterbur.rawdata import RawData
 from lauterbur.scanner.machine import Scanner
+from lauterbur.shim.planned import Prescan
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +29,7 @@ class ScanResult:
     notes: tuple[str, ...]  # what the gate did not assess
     timings: Mapping[str, float] = field(default_factory=dict)  # s, per stage
     fields: Mapping[str, Any] = field(default_factory=dict)  # provenance of the field maps
+    prescan: Prescan | None = None  # where the transmit fields were solved
 
     @property
     def provenance(self) -> Mapping[str, Any]:

@@ -18,6 +18,7 @@ from lauterbur.study.figures import png
 from lauterbur.study.planes import planes_figure
 from lauterbur.study.record import ScanResult
 from lauterbur.study.summary import versions
+from lauterbur.study.transmit import transmit_figure
 
 STYLE = """
 :root { --paper:#fbfbf9; --card:#fff; --ink:#1d2127; --soft:#69707b; --line:#e3e4e1; --good:#3a8a5c; --near:#c9812c;
@@ -62,6 +63,7 @@ def report_html(result: ScanResult, timings: Mapping[str, float]) -> str:
         _numbers(result),
         _figure("Image", planes_figure(frame, image.affine), "Three planes of the image", is_dark=True),
         *_more_frames(result),
+        *_prescan(result),
         _figure("Sequence as played", sequence_figure(result.program), "Sequence diagram"),
         _figure("k-space as played", kspace_figure(result.raw.k, result.raw.n_samples), "Samples in k-space"),
         _figure("Raw data", raw_figure(result.raw), "Raw data by readout and coil"),
@@ -136,6 +138,24 @@ def _coils(result: ScanResult) -> str:
     name = result.raw.header.coils if result.raw.header is not None else ""
     counts = [str(len(array.loops)) for array in result.scanner.receive if array.name == name]
     return counts[0] if counts else str(result.raw.n_rx)
+
+
+def _prescan(result: ScanResult) -> list[str]:
+    """The transmit field and its heat, and what the shim promised."""
+    prescan = result.prescan
+    if prescan is None:
+        return []
+    shim = prescan.shim
+    promised = [(name, _number(value)) for name, value in shim.promised.items()]
+    return [
+        _figure(
+            f"Transmit field, shim {shim.mode} for the {shim.target}",
+            transmit_figure(prescan, result.program),
+            "Transmit field and heating in three planes",
+            is_dark=True,
+        ),
+        _folded("What the shim promises", _table(promised)),
+    ]
 
 
 def _more_frames(result: ScanResult) -> list[str]:

@@ -35,6 +35,13 @@ def scan_summary(result: ScanResult, files: Mapping[str, str], timings: Mapping[
         "files": dict(files),
         "provenance": without_timings(result.image.provenance),
         "fields": result.fields,
+        "shim": None
+        if result.prescan is None
+        else {
+            "mode": result.prescan.shim.mode,
+            "target": result.prescan.shim.target,
+            "promised": dict(result.prescan.shim.promised),
+        },
         "timings": dict(timings),
         "peak_memory_bytes": peak_memory(),
         "versions": versions(),

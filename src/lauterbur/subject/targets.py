@@ -6,12 +6,15 @@ target_mask(subject, "muscle")     # any tissue of the subject by its name
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import ConvexHull
 
 from lauterbur.errors import InputError
 from lauterbur.subject.anatomy import PARTS, Subject
+from lauterbur.subject.volumes import volume
 
 TISSUES = {
     "brain": ("grey matter", "white matter", "putamen", "caudate", "pallidum", "thalamus"),
@@ -36,6 +39,11 @@ def target_names(subject: Subject) -> tuple[str, ...]:
     here = {subject.tissues[index].name for index in np.unique(subject.labels)}
     parts = [] if subject.part is None else [PARTS[index] for index in np.unique(subject.part) if index > 0]
     return ("body", *(name for name, tissues in TISSUES.items() if here & set(tissues)), *parts)
+
+
+def usual_target(subject: Subject) -> str:
+    """What an operator shims for: the brain where there is one, else the whole body."""
+    return "brain" if "brain" in target_names(subject) else "body"
 
 
 def target_mask(subject: Subject, target: str) -> NDArray[np.bool_]:
@@ -64,6 +72,15 @@ def target_mask(subject: Subject, target: str) -> NDArray[np.bool_]:
         )
     if not mask.any():
         raise InputError(f"subject {subject.name}: its {target} fills no voxel by half; load it with a finer spacing")
+    return mask
+
+
+def read_mask(path: Path, subject: Subject) -> NDArray[np.bool_]:
+    """A mask from NIfTI, on the subject's grid: where the file is above one half."""
+    voxels, _ = volume(path, "mask", str(path.absolute()), (subject.labels.shape[1:], subject.affine))
+    mask = np.asarray(voxels > 0.5)
+    if not mask.any():
+        raise InputError(f"{path}: the mask is empty; it must be 1 in the target and 0 elsewhere")
     return mask
 
 

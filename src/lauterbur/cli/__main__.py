@@ -1,0 +1,3 @@
+from lauterbur.cli import main
+
+main()

@@ -1,0 +1,118 @@
+"""A shim for a program: the budget, the slices and the train that a mode needs, read from what will be played.
+
+shim = plan_shim(program, scanner, fields, sar, target=mask, mode="sar")
+shim = plan_shim(program, scanner, fields, sar, target=mask, mode="kt-points", n_points=5)
+program = apply_shim(program, shim, scanner)
+found = run_prescan(program, scanner, subject, shim="sar")      # fields, SAR model and shim in one
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lauterbur.errors import InputError
+from lauterbur.fields.maps import FieldMaps
+from lauterbur.fields.solution import solve_fields
+from lauterbur.program import Program
+from lauterbur.safety.limits import iec_limits
+from lauterbur.safety.sar import SarModel, sar_model
+from lauterbur.scanner.machine import Scanner
+from lauterbur.shim.budget import budget_of
+from lauterbur.shim.shim import MODES, Shim, Target, design_shim
+from lauterbur.shim.slices import slices_of
+from lauterbur.shim.static import STATIC_MODES
+from lauterbur.shim.trains import plan_of
+from lauterbur.subject.anatomy import Subject
+from lauterbur.subject.targets import target_mask, usual_target
+
+Progress = Callable[[float, str], None]
+Stage = Callable[[str], AbstractContextManager[Progress]]  # `with stage("shim") as told`: told(done, words)
+
+
+@contextmanager
+def silent(_name: str) -> Iterator[Progress]:
+    """A stage that nobody watches."""
+    yield lambda _done, _words: None
+
+
+def plan_shim(
+    program: Program,
+    scanner: Scanner,
+    fields: FieldMaps | Sequence[FieldMaps],
+    sar: SarModel | Sequence[SarModel],
+    *,
+    target: Target | Sequence[Target] = None,
+    mode: str = "sar",
+    slice_wise: bool = False,
+    n_points: int = 5,
+    operating_mode: str = "first level",
+    seed: int = 0,
+) -> Shim:
+    """`design_shim` for a program as it was built. slice_wise: other weights in every slice of a 2D program; spokes always are."""
+    if mode not in MODES:
+        raise InputError(f"shim mode {mode!r}; known are {', '.join(MODES)}")
+    models = [sar] if isinstance(sar, SarModel) else list(sar)
+    limits = iec_limits(operating_mode, max(model.exposed_fraction for model in models))
+    is_train = mode not in STATIC_MODES
+    return design_shim(
+        fields,
+        sar,
+        target=target,
+        mode=mode,
+        budget=budget_of(program, scanner, limits=limits),
+        slices=slices_of(program) if slice_wise or mode == "spokes" else None,
+        plan=plan_of(program, scanner, mode=mode, n_points=n_points) if is_train else None,
+        seed=seed,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Prescan:
+    """What was found out about a subject before a scan, and the shim that was made of it."""
+
+    fields: FieldMaps
+    sar: SarModel
+    shim: Shim
+
+
+def run_prescan(
+    program: Program,
+    scanner: Scanner,
+    subject: Subject,
+    *,
+    shim: str | Shim = "cp",
+    fields: FieldMaps | None = None,
+    target: str | NDArray[np.bool_] | None = None,
+    cache: str | os.PathLike[str] | None = None,
+    stage: Stage = silent,
+    **options: Any,
+) -> Prescan:
+    """Fields by Maxwell where none are given, their SAR model, and a shim for this program where only its mode is given.
+
+    target: a name of subject.targets, a mask (z, y, x) on the subject's grid, or None for the usual one. cache: a folder for
+    solved fields. options go to plan_shim.
+    """
+    if fields is None:
+        with stage("fields") as told:
+            fields = solve_fields(scanner, subject, method="maxwell", cache=cache, progress=told)
+    if fields.e is None:
+        raise InputError(
+            "these fields hold no electric field, so that heating cannot be judged; solve them with method='maxwell'"
+        )
+    with stage("SAR model") as told:
+        sar = sar_model(fields, progress=lambda done: told(done, "SAR model"))
+    if isinstance(shim, Shim):
+        return Prescan(fields, sar, shim)
+    with stage("shim"):
+        if target is None:
+            target = usual_target(subject)
+        mask = target_mask(subject, target) if isinstance(target, str) else target
+        made = plan_shim(program, scanner, fields, sar, target=mask, mode=shim, **options)
+    return Prescan(fields, sar, replace(made, target=target if isinstance(target, str) else "mask"))
