@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 
 from lauterbur.errors import InputError
 from lauterbur.safety.matrices import unpacked
-from lauterbur.safety.semidefinite import COVERED, covered, dominates
+from lauterbur.safety.semidefinite import COVERED, REFUTED, covered, dominates
 
 ROUNDS = 12  # of choosing anew, before points are only added
 SAMPLE = 2500  # points among which the choice is made; all are checked
 DIRECTIONS = 300  # density matrices to begin with
-EAGER = 0.96  # of z: what chosen points leave to the solver
+EAGER = 0.85  # of z: what chosen points leave to the solver
 ITERATIONS = 60  # of the solver while choosing
 PATIENCE = 400  # at the end: what is undecided then becomes a point itself
 ROUNDING = 1e-5  # of z, kept back
@@ -128,7 +128,9 @@ def _choose(q: NDArray, z: float, directions: NDArray, n_channels: int) -> NDArr
                 break
             hard, is_whole = np.arange(len(q)), True
             continue
-        directions = np.concatenate((directions, proof[bad]))
+        if not (verdict == REFUTED).any():
+            break
+        directions = np.concatenate((directions, proof[verdict == REFUTED]))
         if is_whole:
             hard, is_whole = hard[bad], False
         chosen = _set_cover(directions, q, z)
@@ -165,7 +167,7 @@ def _complete(
         while len(left):
             verdict, proof = _check(q[left], q[chosen], z, patience, n_channels)
             bad = np.flatnonzero(verdict != COVERED)
-            left, proof, refuted = left[bad], proof[bad], verdict[bad] == 0
+            left, proof, refuted = left[bad], proof[bad], verdict[bad] == REFUTED
             if not len(left):
                 break
             if refuted.any():
@@ -175,5 +177,6 @@ def _complete(
                 patience = PATIENCE
             else:
                 chosen = np.union1d(chosen, left[:1])
+            left = np.setdiff1d(left, chosen, assume_unique=True)  # they cover themselves
         tell(0.3 + 0.7 * (i + 1) / len(starts))
     return chosen
