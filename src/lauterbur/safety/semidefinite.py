@@ -8,8 +8,10 @@ on the largest eigenvalue smoothed by a soft maximum (Nesterov, Math Program 200
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
-from numba import njit, prange
+from numba import get_num_threads, njit
 
 COVERED, REFUTED, UNDECIDED = 1, 0, -1
 SOFTNESS = 0.1  # of z: width of the soft maximum at first
@@ -150,37 +152,48 @@ def mix(q, v, z, share, iterations, x, matrix):  # type: ignore[no-untyped-def]
     return COVERED if best <= z else UNDECIDED
 
 
-@njit(cache=True, parallel=True)
 def covered(packed, v, z, iterations, n_channels, chunk):  # type: ignore[no-untyped-def]
     """(n,) verdicts, and (n, m) the proofs of those refuted, for points in order of place: neighbours share mixtures."""
-    n, m, n_v = packed.shape[0], packed.shape[1], v.shape[0]
-    verdict = np.full(n, COVERED, np.int8)
-    proof = np.zeros((n, m), np.float32)
-    for part in prange((n + chunk - 1) // chunk):
-        matrix = np.empty((n_channels, n_channels), np.complex128)
-        mixtures, x, q = np.zeros((RECENT, m)), np.empty(m), np.empty(m)
-        share, start = np.full(n_v, 1.0 / n_v), np.empty(n_v)
-        newest = 0
-        for i in range(part * chunk, min((part + 1) * chunk, n)):
-            q[:] = packed[i]
-            done = q[:n_channels].sum() <= z  # the trace bounds the largest eigenvalue
-            for back in range(RECENT):
-                if done:
-                    break
-                done = dominates(mixtures[(newest - back) % RECENT], q, z, matrix)
+    v = np.ascontiguousarray(v, np.float64)
+    parts = [np.ascontiguousarray(packed[i : i + chunk], np.float64) for i in range(0, len(packed), chunk)]
+    verdict = [np.full(len(part), COVERED, np.int8) for part in parts]
+    proof = [np.zeros(part.shape, np.float32) for part in parts]
+    with ThreadPoolExecutor(get_num_threads()) as threads:
+        jobs = [
+            threads.submit(_covered_, part, v, z, iterations, n_channels, a, b)
+            for part, a, b in zip(parts, verdict, proof, strict=True)
+        ]
+        for job in jobs:
+            job.result()
+    return np.concatenate(verdict), np.concatenate(proof)
+
+
+@njit(cache=True, nogil=True)
+def _covered_(packed, v, z, iterations, n_channels, verdict, proof):  # type: ignore[no-untyped-def]
+    m, n_v = packed.shape[1], v.shape[0]
+    matrix = np.empty((n_channels, n_channels), np.complex128)
+    mixtures, x = np.zeros((RECENT, m)), np.empty(m)
+    share, start = np.full(n_v, 1.0 / n_v), np.empty(n_v)
+    newest = 0
+    for i in range(packed.shape[0]):
+        q = packed[i]
+        done = q[:n_channels].sum() <= z  # the trace bounds the largest eigenvalue
+        for back in range(RECENT):
             if done:
-                continue
+                break
+            done = dominates(mixtures[(newest - back) % RECENT], q, z, matrix)
+        if done:
+            continue
+        for k in range(n_v):
+            start[k] = 0.95 * share[k] + 0.05 / n_v
+        verdict[i] = mix(q, v, z, start, iterations, x, matrix)
+        if verdict[i] == COVERED:
+            share[:] = start
+            newest = (newest + 1) % RECENT
+            mixtures[newest] = 0.0
             for k in range(n_v):
-                start[k] = 0.95 * share[k] + 0.05 / n_v
-            verdict[i] = mix(q, v, z, start, iterations, x, matrix)
-            if verdict[i] == COVERED:
-                share[:] = start
-                newest = (newest + 1) % RECENT
-                mixtures[newest] = 0.0
-                for k in range(n_v):
-                    for j in range(m):
-                        mixtures[newest, j] += share[k] * v[k, j]
-            else:
                 for j in range(m):
-                    proof[i, j] = x[j]
-    return verdict, proof
+                    mixtures[newest, j] += share[k] * v[k, j]
+        else:
+            for j in range(m):
+                proof[i, j] = x[j]

@@ -110,9 +110,7 @@ def _leading(q: NDArray, n_channels: int) -> NDArray[np.float32]:
 
 def _check(q: NDArray, v: NDArray, z: float, iterations: int, n_channels: int) -> tuple[NDArray, NDArray]:
     chunk = max(1, min(2000, len(q) // 16))
-    return covered(
-        np.ascontiguousarray(q), np.ascontiguousarray(v, np.float64), z * (1 - ROUNDING), iterations, n_channels, chunk
-    )
+    return covered(q, v, z * (1 - ROUNDING), iterations, n_channels, chunk)
 
 
 def _choose(q: NDArray, z: float, directions: NDArray, n_channels: int) -> NDArray[np.intp]:
