@@ -16,8 +16,8 @@ from numba import get_num_threads, njit
 COVERED, REFUTED, UNDECIDED = 1, 0, -1
 SOFTNESS = 0.1  # of z: width of the soft maximum at first
 SHARPER = 2.5  # how much narrower it becomes ...
-FIRST = 30  # ... after so many iterations, and again after twice as many more
-STEP = 0.5  # of the largest trace squared over the softness: inverse step; tuned, touches speed only
+FIRST = 50  # ... after so many iterations, and again after twice as many more
+STEP = 0.25  # of the largest trace squared over the softness: inverse step; tuned, touches speed only
 RECENT = 6  # mixtures of neighbouring points tried before solving
 SLACK = 0.9  # of z: a mixture this good will do for the neighbours too
 EXTRA = 4  # iterations spent on reaching SLACK
@@ -185,7 +185,7 @@ def _covered_(packed, v, z, iterations, n_channels, verdict, proof):  # type: ig
         if done:
             continue
         for k in range(n_v):
-            start[k] = 0.95 * share[k] + 0.05 / n_v
+            start[k] = 0.3 * share[k] + 0.7 / n_v
         verdict[i] = mix(q, v, z, start, iterations, x, matrix)
         if verdict[i] == COVERED:
             share[:] = start

@@ -20,14 +20,15 @@ from numpy.typing import NDArray
 
 from lauterbur.errors import InputError
 from lauterbur.safety.matrices import unpacked
-from lauterbur.safety.semidefinite import COVERED, REFUTED, covered, dominates
+from lauterbur.safety.semidefinite import COVERED, covered, dominates
 
-ROUNDS = 12  # of choosing anew, before points are only added
+ROUNDS = 8  # of choosing anew, before points are only added
 SAMPLE = 2500  # points among which the choice is made; all are checked
 DIRECTIONS = 300  # density matrices to begin with
-EAGER = 0.85  # of z: what chosen points leave to the solver
+EAGER = 0.85  # of z: what chosen points may lack in a direction; less each round, since a tight choice is slow to decide
+CALMER = 0.9
 ITERATIONS = 60  # of the solver while choosing
-PATIENCE = 400  # at the end: what is undecided then becomes a point itself
+PATIENCE = 120  # at the end; what is undecided then counts as refuted
 ROUNDING = 1e-5  # of z, kept back
 
 
@@ -117,7 +118,8 @@ def _choose(q: NDArray, z: float, directions: NDArray, n_channels: int) -> NDArr
     """Few of q that serve the directions found; all of q are covered when the rounds suffice."""
     hard = np.arange(len(q))  # what some earlier choice left uncovered
     is_whole = True
-    chosen = _set_cover(directions, q, z)
+    eager = EAGER * z
+    chosen = _set_cover(directions, q, eager)
     for _ in range(ROUNDS):
         verdict, proof = _check(q[hard], q[chosen], z, ITERATIONS, n_channels)
         bad = verdict != COVERED
@@ -126,19 +128,18 @@ def _choose(q: NDArray, z: float, directions: NDArray, n_channels: int) -> NDArr
                 break
             hard, is_whole = np.arange(len(q)), True
             continue
-        if not (verdict == REFUTED).any():
-            break
-        directions = np.concatenate((directions, proof[verdict == REFUTED]))
+        directions = np.concatenate((directions, proof[bad]))
+        eager *= CALMER
         if is_whole:
             hard, is_whole = hard[bad], False
-        chosen = _set_cover(directions, q, z)
+        chosen = _set_cover(directions, q, eager)
     return chosen
 
 
-def _set_cover(directions: NDArray, q: NDArray, z: float) -> NDArray[np.intp]:
-    """Few of q so that in every direction one of them comes within z of the highest."""
+def _set_cover(directions: NDArray, q: NDArray, within: float) -> NDArray[np.intp]:
+    """Few of q so that in every direction one of them comes within so much of the highest."""
     height = directions @ q.T.astype(np.float32)
-    serves = (height >= height.max(axis=1, keepdims=True) - np.float32(EAGER * z)).astype(np.float32)
+    serves = (height >= height.max(axis=1, keepdims=True) - np.float32(within)).astype(np.float32)
     waiting = np.ones(len(serves), np.float32)
     chosen: list[int] = []
     while waiting.any():
@@ -161,20 +162,14 @@ def _complete(
     starts = range(0, len(q), block)
     for i, start in enumerate(starts):
         left = np.arange(start, min(start + block, len(q)))
-        patience = ITERATIONS
         while len(left):
-            verdict, proof = _check(q[left], q[chosen], z, patience, n_channels)
+            verdict, proof = _check(q[left], q[chosen], z, PATIENCE, n_channels)
             bad = np.flatnonzero(verdict != COVERED)
-            left, proof, refuted = left[bad], proof[bad], verdict[bad] == REFUTED
+            left, proof = left[bad], proof[bad]
             if not len(left):
                 break
-            if refuted.any():
-                some = np.flatnonzero(refuted)[:: max(1, int(refuted.sum()) // DIRECTIONS)]
-                chosen = np.union1d(chosen, left[_set_cover(proof[some], q[left], z)])
-            elif patience < PATIENCE:
-                patience = PATIENCE
-            else:
-                chosen = np.union1d(chosen, left[:1])
+            some = slice(None, None, max(1, len(left) // DIRECTIONS))
+            chosen = np.union1d(chosen, left[_set_cover(proof[some], q[left], EAGER * z)])
             left = np.setdiff1d(left, chosen, assume_unique=True)  # they cover themselves
         tell(0.3 + 0.7 * (i + 1) / len(starts))
     return chosen
