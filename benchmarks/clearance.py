@@ -1,20 +1,26 @@
 """Every protocol of the library against every limit of the gate, at 5 T and 3 T, as a markdown table for docs/safety.md.
 
-    python benchmarks/clearance.py                     # machine limits; SAR where a model is given
-    python benchmarks/clearance.py --sar sar.h5        # not yet: give --fields fields.h5 once fields are solved
+    python benchmarks/clearance.py                                             # machine limits and nerves
+    python benchmarks/clearance.py --scanners 5T --sar head.h5 --drive 0.0204 --weights weights.npy      # SAR too
 
-Values are shares of the limit, in percent; the last line of each table says how long the gate took (CPU seconds).
+`--sar` is a model that write_sar wrote, `--drive` the prescan's sqrt(W)/Hz, `--weights` (tx,) a static shim in our phase
+sense (all channels alike without it). Values are shares of the limit in percent; under each table the gate's CPU seconds.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from lauterbur.program import Column, Program
 from lauterbur.protocol.library import list_protocols, load_protocol
 from lauterbur.safety.gate import assess
+from lauterbur.safety.sar import SarModel
+from lauterbur.safety.sarfile import read_sar
 from lauterbur.scanner.profiles import load_scanner
 from lauterbur.sequence.contrasts import build_program
 
@@ -35,26 +41,51 @@ GROUPS = {  # heading -> how the quantities begin; the worst of a group is shown
     "B1": "RF peak B1",
     "RF power": "RF mean power",
     "RF duty": "RF duty",
-    "SAR": ("whole-body SAR", "head SAR", "partial-body SAR", "local SAR"),
+    "whole-body SAR": "whole-body SAR",
+    "head SAR": "head SAR",
+    "partial SAR": "partial-body SAR",
+    "local SAR": "local SAR",
 }  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scanners", default="5T,5T-2.7MW,3T")
+    parser.add_argument("--sar", help="a SAR model, of the first scanner's transmit array")
+    parser.add_argument("--drive", type=float, help="sqrt(W)/Hz")
+    parser.add_argument("--weights", help=".npy, (tx,)")
+    parser.add_argument("--protocols", help="names, with commas; all without it")
     arguments = parser.parse_args()
+    sar = read_sar(arguments.sar) if arguments.sar else None
+    weights = np.load(arguments.weights) if arguments.weights else None
+    names = arguments.protocols.split(",") if arguments.protocols else list_protocols()
     for name in arguments.scanners.split(","):
-        print(table(name), flush=True)
+        print(table(name, names, sar, arguments.drive, weights), flush=True)
 
 
-def table(scanner_name: str) -> str:
+def shimmed(program: Program, drive: float | None, weights: np.ndarray | None) -> Program:
+    """The program with a prescan's drive and one static shim on every pulse."""
+    if weights is None:
+        return replace(program, reference_drive=drive)
+    blocks = program.blocks.copy()
+    blocks[:, Column.SHIM] = np.where(blocks[:, Column.RF] >= 0, 0, -1)
+    return replace(program, blocks=blocks, shims=np.conj(weights)[None], reference_drive=drive)
+
+
+def table(
+    scanner_name: str,
+    names: Sequence[str],
+    sar: SarModel | None = None,
+    drive: float | None = None,
+    weights: np.ndarray | None = None,
+) -> str:
     scanner = load_scanner(scanner_name)
     lines, seconds = [], {}
     used: dict[str, bool] = dict.fromkeys(GROUPS, False)
-    for protocol in list_protocols():
-        program = build_program(load_protocol(protocol), scanner)
+    for protocol in names:
+        program = shimmed(build_program(load_protocol(protocol), scanner), drive, weights)
         begin = time.process_time()
-        found, _ = assess(program, scanner)
+        found, _ = assess(program, scanner, None, sar)
         seconds[protocol] = time.process_time() - begin
         cells = []
         for heading, start in GROUPS.items():
