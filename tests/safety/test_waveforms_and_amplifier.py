@@ -135,3 +135,44 @@ def test_the_worst_ten_seconds_are_found_inside_a_long_program():
     plan = program(*[idle] * 30, *[{"duration": 0.5, "gx": busy}] * 20, *[idle] * 30)
     rms = value(plan, "gradient r.m.s. current, x")
     assert rms == pytest.approx(1000 * np.sqrt((0.498 + 2e-3 / 3) / 0.5), rel=1e-6)
+
+
+def test_heat_counts_when_it_is_made_however_long_its_block():
+    plan = program({"duration": 30.0, "gx": trapezoid(0.05, 1e-3, 4.998)}, {"duration": 30.0})
+    amps = 0.05 / COIL.sensitivity
+    heat = amps**2 * (4.998 + 2e-3 / 3)
+    assert value(plan, "gradient r.m.s. current, x") == pytest.approx(np.sqrt(heat / 10), rel=1e-9)
+
+
+def test_mean_power_is_the_energy_of_the_ramps_as_if_none_came_back():
+    amplitude = 0.08
+    plan = program(*[{"duration": 10e-3, "gy": trapezoid(amplitude, 1e-3, 2e-3)}] * 2000)
+    energy = COIL.inductance * (amplitude / COIL.sensitivity) ** 2 / 2  # J in the field, up once and down once
+    assert value(plan, "gradient mean power, y") == pytest.approx(2 * energy / 10e-3, rel=1e-3)
+
+
+def test_the_store_of_heat_is_what_plain_steps_through_many_repetitions_fill():
+    rng = np.random.default_rng(4)
+    lengths = np.round(rng.uniform(0.5, 8.0, 12), 2)
+    plan = program(*[{"duration": d, "gz": trapezoid(rng.uniform(0.01, 0.06), 1e-3, d - 2e-3)} for d in lengths])
+    tau, held, worst = COIL.heating_time, 0.0, 0.0
+    squared = [np.mean(np.array(g.waveform[1:3])) ** 2 for g in plan.gradients]
+    squared = np.array(squared) / (GAMMA_BAR * COIL.sensitivity) ** 2
+    for _ in range(30):
+        for current_squared, length in zip(squared, lengths, strict=True):
+            for _ in range(50):
+                held += (current_squared - held) * length / 50 / tau
+                worst = max(worst, held)
+    found = value(plan, "gradient heat as r.m.s. current, z")
+    assert np.sqrt(worst) <= found <= np.sqrt(worst) * 1.05  # a block's heat comes at its end: a little too much
+
+
+def test_both_amplifiers_judge_the_same_program_by_their_own_volts_and_amps():
+    weak = load_scanner("5T-2.7MW")
+    plan = program({"duration": 4e-3, "gx": trapezoid(0.1, 1e-3, 1e-3)})
+    assert value(plan, "gradient amplifier current, x") == pytest.approx(1250)
+    broken = {f.quantity for f in findings(plan, weak) if not f.ok}
+    assert {"gradient amplitude, x", "gradient amplifier current, x"} <= broken
+    assert not {"gradient amplitude, x", "gradient amplifier current, x"} & {
+        f.quantity for f in findings(plan, MACHINE) if not f.ok
+    }
