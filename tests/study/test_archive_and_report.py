@@ -75,7 +75,17 @@ def test_a_scan_folder_holds_what_was_promised(result, tmp_path):
     written = json.loads((tmp_path / "study" / "summary.json").read_text())
     assert written == json.loads(to_json(summary)) and all(key in written for key in KEYS)
     assert written["simulation_error"] == {"estimate": 0.001, "upper95": 0.002}
-    assert set(written["findings"][0]) == {"quantity", "value", "limit", "unit", "rule", "where", "mode", "is_advice", "ok"}
+    assert set(written["findings"][0]) == {
+        "quantity",
+        "value",
+        "limit",
+        "unit",
+        "rule",
+        "where",
+        "mode",
+        "is_advice",
+        "ok",
+    }
     for name in written["files"].values():
         assert (tmp_path / "study" / name).exists()
 

@@ -45,7 +45,6 @@ def radiofrequency_findings(
     reflected = np.max(np.abs(weights @ (np.eye(tx.channels) + coil).T), axis=1)
 
     profile = f"{scanner.name} profile"
-    turned_down = "lower its flip angle"
     found = [
         _peak(program, played, "RF peak B1", played.peak * strongest / GAMMA_BAR, tx.peak_b1, "T",
               f"{profile}: nominal, all channels together", 1),
@@ -65,6 +64,7 @@ def radiofrequency_findings(
     found.append(_mean(program, played, "RF mean power per channel", power[:, hardest], tx.average_power / tx.channels,
                        "W", f"{profile}: an equal share for every channel, {within}; {scale}"))  # fmt: skip
     on, begin = most(played, played.end - played.start, POWER_WINDOW)
+    shorter = down_to(tx.duty_cycle * POWER_WINDOW / on) if on > 0 else 1.0
     found.append(
         Finding(
             "RF duty cycle",
@@ -73,9 +73,7 @@ def radiofrequency_findings(
             "",
             f"{profile}: share of {within} that pulses fill",
             f"{POWER_WINDOW:g} s from {begin:.4g} s",
-            f"lengthen TR, or shorten the pulses, to {down_to(tx.duty_cycle * POWER_WINDOW / on):.3g} of now"
-            if on > 0
-            else turned_down,
+            f"shorten the pulses to {shorter:.3g} of now, or lengthen TR by as much",
         )
     )
     return found
