@@ -86,7 +86,7 @@ def spleen(frame: Frame) -> Shape:
 
 def pancreas(frame: Frame) -> Shape:
     path = [(-34, -16, -92), (-16, -22, -84), (12, -26, -74), (44, -6, -62), (68, 16, -50)]
-    return moved(rounded(path, (17, 14, 11, 11, 9)), drop(frame, "pancreas"))
+    return moved(rounded(path, (21, 18, 15, 15, 12)), drop(frame, "pancreas"))
 
 
 def stomach_(target: Canvas, frame: Frame) -> None:

@@ -17,7 +17,7 @@ from lauterbur.subject.torso.shapes import Axes, Shape, ellipsoid, grown, moved,
 
 # ml at end diastole and at end systole
 LEFT_VENTRICLE, RIGHT_VENTRICLE, LEFT_ATRIUM, RIGHT_ATRIUM = (140.0, 55.0), (155.0, 68.0), (40.0, 84.0), (52.0, 108.0)
-LEFT_WALL, RIGHT_WALL, ATRIAL_WALL = 148.0, 48.0, 2.2  # ml, ml, mm
+LEFT_WALL, RIGHT_WALL, ATRIAL_WALL = 148.0, 60.0, 3.0  # ml, ml, mm
 SHORTENING = 0.15  # of the left ventricle's length
 LENGTH = 49.0  # mm: half the left ventricle's cavity at end diastole
 AXIS = np.array([0.62, -0.55, -0.56]) / np.linalg.norm([0.62, -0.55, -0.56])  # from base to apex
