@@ -6,7 +6,7 @@
 Reference masses: ICRP Publication 89 (2002), as printed in J Nucl Med (table "Reference Masses for Organs of Adults") and in
 Turner, Atoms, Radiation, and Radiation Protection, table 16.1. The Visible Human's organ surfaces (CC BY 4.0, Human Reference
 Atlas) come in metres with y up and z to the front; a surface is filled voxel by voxel, since the meshes are not closed.
-HS1, a segmented head and chest, has no organs but lungs ("air internal"): its chest is compared.
+HS1, a segmented head and upper chest, has no organs of the trunk: its cross-sections are compared.
 """
 
 from __future__ import annotations
@@ -38,12 +38,11 @@ TISSUES = {
     "fat (whole body)": ("fat",), "muscle (whole body)": ("muscle",),
     "skeleton (whole body)": ("cortical bone", "cancellous bone", "marrow", "cartilage"),
 }  # fmt: skip
-# our organ -> files of the Visible Human, and the meshes of each that hold it (all by default)
+# our organ -> files of the Visible Human
 SURFACES = {
-    "liver": (("VH_M_Liver.glb",), ""), "spleen": (("VH_M_Spleen.glb",), ""), "pancreas": (("VH_M_Pancreas.glb",), ""),
-    "kidneys": (("VH_M_Kidney_L.glb", "VH_M_Kidney_R.glb"), ""), "heart": (("VH_M_Heart.glb",), ""),
-    "small intestine": (("VH_M_Small_Intestine.glb",), ""), "colon": (("SBU_M_Intestine_Large.glb",), ""),
-    "bladder": (("VH_M_Urinary_Bladder.glb",), ""), "pelvis bones": (("VH_M_Pelvis.glb",), ""),
+    "liver": ("VH_M_Liver.glb",), "spleen": ("VH_M_Spleen.glb",), "pancreas": ("VH_M_Pancreas.glb",),
+    "kidneys": ("VH_M_Kidney_L.glb", "VH_M_Kidney_R.glb"), "heart": ("VH_M_Heart.glb",),
+    "small intestine": ("VH_M_Small_Intestine.glb",), "bladder": ("VH_M_Urinary_Bladder.glb",),
 }  # fmt: skip
 ORIGIN = 0.400  # m: height in the Visible Human's frame of our xiphoid
 HEIGHT_OF_THE_VISIBLE_HUMAN = 1.83  # m: of its skin surface, top to toe
@@ -160,47 +159,33 @@ def beside_icrp(subject: Subject, who: int) -> None:
 
 def beside_visible_human(folder: Path) -> None:
     subject = torso(sex="male", height=HEIGHT_OF_THE_VISIBLE_HUMAN, weight=90.0)
-    print(
-        "\nBeside the Visible Human (male, 1.83 m, about 90 kg): ml and centre x, y, z mm; his colon and bladder are empty surfaces"
-    )
-    for name, (files, _) in SURFACES.items():
-        meshes = [mesh for file in files for mesh in read_glb(folder / "torso_visible_human" / file)]
-        parts = (
-            [filled([mesh for mesh in meshes if (mesh[1][:, 0].mean() > 0) == side]) for side in (False, True)]
-            if name == "kidneys"
-            else [filled(meshes)]
-        )
+    print("\nBeside the Visible Human (male, 1.83 m, about 90 kg): ml, and the centre x, y, z in mm")
+    notes = {"bladder": "his is empty", "small intestine": "ours: the wall alone", "heart": "his blood is drained"}
+    names = TISSUES | {"bladder": ("bladder", "urine"), "small intestine": ("small intestine",)}
+    for name, files in SURFACES.items():
+        parts = [filled(read_glb(folder / "torso_visible_human" / file)) for file in files]
         theirs = sum(volume for volume, _ in parts)
         at = sum(volume * centre for volume, centre in parts) / theirs
-        ours = {
-            "heart": lambda: heart(subject),
-            "bladder": lambda: litres(subject, ("bladder", "urine")),
-            "small intestine": lambda: litres(subject, ("small intestine",)),
-            "colon": lambda: litres(subject, ("colon",)),
-            "pelvis bones": lambda: litres(subject, ("cortical bone", "cancellous bone")),
-        }.get(name, lambda name=name: litres(subject, TISSUES[name]))()
-        note = (
-            "  (ours: all bones)"
-            if name == "pelvis bones"
-            else "  (ours: wall alone)"
-            if name in ("colon", "small intestine")
-            else ""
-        )
-        print(
-            f"{name:18}{ours[0] * 1e3:7.0f}{theirs * 1e3:7.0f}   ours {np.round(ours[2] / mm).astype(int)}  theirs {np.round(at / mm).astype(int)}{note}"
-        )
+        volume, _, centre = heart(subject) if name == "heart" else litres(subject, names[name])
+        places = f"ours {np.round(centre / mm).astype(int)}  his {np.round(at / mm).astype(int)}"
+        print(f"{name:16} ours {volume * 1e3:5.0f}  his {theirs * 1e3:5.0f}   {places}  {notes.get(name, '')}")
 
 
 def beside_hs1(folder: Path) -> None:
-    """The chest of a woman down to where her scan ends, at the shoulders and upper lungs."""
-    content = {k: v for k, v in io.loadmat(folder / "HS1.mat").items() if not k.startswith("__")}
-    print("\nHS1 (segmented MPRAGE of a medium woman), arrays:", {k: np.shape(v) for k, v in content.items()})
-    labels = next((v for v in content.values() if np.ndim(v) == 3), None)
-    if labels is not None:
-        cell = 1.953 * 1.953 * 1.95e-3
-        print(
-            "litres by label:", {int(i): round(float((labels == i).sum() * cell * 1e-3), 2) for i in np.unique(labels)}
-        )
+    """Cross-sections of a medium woman's neck and upper chest, where her scan ends; arms included."""
+    content = io.loadmat(folder / "HS1.mat")
+    names = [str(np.ravel(key)[0]) for key in content["INDICES_key"].ravel()]
+    names = [name.strip("[]'") for name in names]
+    inside = content["INDICES"] != names.index("air") + 1
+    cell = np.ravel(content["VOXEL_SIZE_IN_MM"])
+    area = inside.sum(axis=(1, 2)) * cell[1] * cell[2] / 100  # cm2, from head to chest
+    neck = int(np.argmin(area[100:170])) + 100
+    ours = torso(sex="female", height=1.63, weight=60.0)
+    sections = ours.fraction.sum(axis=(0, 2, 3), dtype=float) * (ours.affine[0, 0] * 100) ** 2
+    z = (ours.affine[2, 3] + ours.affine[2, 2] * np.arange(len(sections))) / mm
+    print("\nBeside HS1 (segmented MPRAGE of a medium woman), cross-sections in cm2:")
+    print(f"neck, least    ours {sections[z > 200].min():6.0f}   hers {area[neck]:6.0f}")
+    print(f"chest, largest ours {sections[(z > 60) & (z < 200)].max():6.0f}   hers {area[neck:].max():6.0f}")
 
 
 def main() -> None:
