@@ -118,7 +118,7 @@ def design_composite(
         references = [np.atleast_2d(weights)[0]]
         free = Forms(np.zeros((0, len(voxels.b1), len(voxels.b1)), complex), (), np.zeros(0), None)
         others = [best_weights(voxels.b1, free, way, seed=seed) for way in ("phase", "cp")]
-        trains = [_design(voxels, task, plan, [*references, *others], seed)]
+        trains = [_design(voxels, task, plan, [*references, *others], seed, len(sites))]
         groups = [np.arange(len(voxels.position))]
     else:
         found = members(slices, voxels.position)  # type: ignore[arg-type]
@@ -192,8 +192,10 @@ def rephasing(train: Train, task: Task, voxels: Voxels, reference: Complex) -> F
     return np.asarray(best.x @ task.directions)
 
 
-def _design(voxels: Voxels, task: Task, plan: TrainPlan, starts: list[Complex], seed: int) -> Train:
-    train = design_train(voxels, task, plan.n_points, starts, reach=plan.reach, seed=seed)
+def _design(
+    voxels: Voxels, task: Task, plan: TrainPlan, starts: list[Complex], seed: int, n_subjects: int = 1
+) -> Train:
+    train = design_train(voxels, task, plan.n_points, starts, reach=plan.reach, n_subjects=n_subjects, seed=seed)
     angle, _ = played(train, task, voxels)
     if not np.mean(angle) >= LEAST_ANGLE * task.angle:
         raise InputError(

@@ -17,10 +17,8 @@ from lauterbur.shim.train import TURN, Task, Train, Voxels, played, refine
 Float = NDArray[np.float64]
 Complex = NDArray[np.complex128]
 
-REACH = (
-    1.3  # places lie within this many cycles per wave length of the excitation pattern, found from the voxels' spread
-)
-SOME = 1000  # voxels that a train is designed on; what is promised is computed on all
+SOME = 1000  # voxels of a subject that a train is designed on; what is promised is computed on all
+MANY = 2500  # the same of all subjects together
 LAST_MU = 1e-6
 GOOD = 2e-3  # relative error of the flip angle below which more pulses are not looked for
 TRIALS = 6  # best candidates that are tried in earnest for every new place
@@ -28,13 +26,20 @@ TIKHONOV = 1e-3  # of the mean diagonal: keeps small-tip weights modest
 
 
 def design_train(
-    voxels: Voxels, task: Task, n_pulses: int, starts: list[Complex], *, reach: float, seed: int = 0
+    voxels: Voxels,
+    task: Task,
+    n_pulses: int,
+    starts: list[Complex],
+    *,
+    reach: float,
+    n_subjects: int = 1,
+    seed: int = 0,
 ) -> Train:
     """The most uniform train of n_pulses.
 
     starts: static weights (tx,), each a way of its own; reach: 1/m, how far from zero places may begin.
     """
-    some = thinned(voxels, SOME, np.random.default_rng(seed))
+    some = thinned(voxels, min(SOME * n_subjects, MANY), np.random.default_rng(seed))
     ways = [_grown(some, task, n_pulses, start, reach) for start in starts]
     return min(ways, key=lambda way: _error(way, task, some))
 
