@@ -15,7 +15,7 @@ from lauterbur.shim.budget import Budget
 from lauterbur.shim.interior import _derivatives, _value, real_matrices
 from lauterbur.shim.shim import design_shim, reference_drive
 from lauterbur.shim.slices import Slices
-from lauterbur.shim.static import circular, design_weights, trade_off
+from lauterbur.shim.static import MOST_VOXELS, circular, design_weights, trade_off
 from lauterbur.shim.target import site
 from lauterbur.units import GAMMA_BAR
 
@@ -78,6 +78,16 @@ def test_no_limit_is_exceeded_and_the_tight_one_is_reached(seed):
     assert tight.worst > 0.99 * limit
     assert tight.variation >= free.variation
     assert np.mean(np.abs(tight.weights @ b1)) == pytest.approx(1)
+
+
+def test_limits_hold_on_a_whole_target_of_which_few_voxels_were_looked_at():
+    fields = ellipsoid_fields(voxel=0.0055)
+    s, sar = site(fields), synthetic_sar()
+    assert s.b1.shape[1] > 3 * MOST_VOXELS
+    limit = 0.5 * design_weights(s.b1, sar.local, mode="mls").worst
+    tight = design_weights(s.b1, sar.local, limit=limit)
+    assert 0.98 * limit < tight.worst <= limit
+    assert np.mean(np.abs(tight.weights @ s.b1)) == pytest.approx(1)
 
 
 def test_a_slow_general_solver_finds_nothing_better():
