@@ -157,18 +157,37 @@ def _settled(
         del known
     total = solve(medium, incident, tolerance=tolerance, start=start, progress=progress, cache=cache)
     del incident
-    while coil.lattice is not None:
-        now = body_strength(medium, coil.lattice, total.current)
-        answer = lattice_fields(medium, coil.lattice, now if sent is None else now - sent)
+    lattice = coil.lattice
+    if lattice is None:
+        return total, None, answers
+    sent = np.zeros_like(body_strength(medium, lattice, total.current)) if sent is None else sent
+    while True:
+        left = body_strength(medium, lattice, total.current) - sent  # of waves the shield should send and does not yet
+        answer = lattice_fields(medium, lattice, left)
         answers.append(float(np.linalg.norm(answer.e.reshape(-1)) / scale))
         if answers[-1] <= ENOUGH or len(answers) > PASSES:
-            break
+            return total, sent, answers
         more = solve(medium, answer, tolerance=min(0.1, max(tolerance, ENOUGH / 10) / answers[-1]), cache=cache)
-        for whole, part in ((total.e, more.e), (total.b, more.b), (total.current, more.current)):
-            np.add(whole, part, out=whole)
+        again = lattice_fields(medium, lattice, body_strength(medium, lattice, more.current))
+        part = _least(answer.e, answer.e - again.e)
+        for whole, field in ((total.e, more.e), (total.b, more.b), (total.current, more.current)):
+            for axis in range(3):
+                whole[:, axis] += np.tensordot(part.astype(np.complex64), field[:, axis], axes=1)
+        sent = sent + np.einsum("ij,wjkm->wikm", part, left)
         total = replace(total, iterations=total.iterations + more.iterations)
-        sent = now
-    return total, sent, answers
+
+
+def _least(wanted: NDArray[np.complex64], images: NDArray[np.complex64]) -> NDArray[np.complex128]:
+    """(port, port): of which images (port, ...) each row of `wanted` is best made, by least squares.
+
+    A body that nearly lets a wave run along the shield answers itself almost as strongly as it was asked; all ports' answers are then
+    the same few waves, and this sums the whole series of them at once (a step of block conjugate residuals, as in krylov.py).
+    """
+    tall = images.reshape(len(images), -1)
+    scale = 1 / np.maximum(np.linalg.norm(tall, axis=1), 1e-300)
+    gram = np.conj(tall) @ tall.T * scale[:, None] * scale
+    right = np.conj(tall) @ wanted.reshape(len(wanted), -1).T * scale[:, None]
+    return (np.linalg.lstsq(gram.astype(np.complex128), right.astype(np.complex128), rcond=1e-5)[0] * scale[:, None]).T
 
 
 def _absorbed(medium: Medium, flow: NDArray[np.complex64]) -> NDArray[np.complex128]:
