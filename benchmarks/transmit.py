@@ -49,13 +49,14 @@ def middle_of(medium: Medium, centre: tuple[float, float, float]) -> tuple[int, 
     return int(index[2]), int(index[1]), int(index[0])
 
 
-def transmit(scanner: Scanner, subject: Subject, step: float, pictures: Path | None) -> None:
+def transmit(scanner: Scanner, subject: Subject, step: float, pictures: Path | None, shield: bool) -> None:
     print("field  |B1+| mean uT/sqrt(W)  CV %   centre/mean  S worst dB  missing power  iterations  CPU s")
     maps = []
     for field in FIELDS:
         machine = at_field(scanner, field)
         body = surface(coarse_body(subject, machine.larmor_frequency, 4e-3))
-        placed = position(machine, body, "head8")
+        array = machine.transmit.arrays[0]
+        placed = position(machine, body, array if shield else replace(array, shield_radius=0.0))
         medium = medium_of(subject, machine.larmor_frequency, step)
         begun = time.process_time()
         fields = transmit_fields(medium, placed, coarse=medium_of(subject, machine.larmor_frequency, 2 * step))
@@ -131,12 +132,13 @@ def main() -> None:
     parser.add_argument("--step", type=float, default=5.0, help="mm, of the transmit grid (default 5)")
     parser.add_argument("--receive-step", type=float, default=8.0, help="mm, of the receive grid (default 8)")
     parser.add_argument("--against", type=float, default=None, help="mm: a finer receive grid to judge that one by")
+    parser.add_argument("--unshielded", action="store_true", help="the same loops without their shield")
     parser.add_argument("--out", type=Path, default=None, help="folder for pictures")
     parser.add_argument("--only", choices=("transmit", "snr"), default=None)
     chosen = parser.parse_args()
     scanner, subject = lb.load_scanner("5T"), lb.load_subject("head", spacing=2e-3)
     if chosen.only != "snr":
-        transmit(scanner, subject, chosen.step * 1e-3, chosen.out)
+        transmit(scanner, subject, chosen.step * 1e-3, chosen.out, not chosen.unshielded)
     if chosen.only != "transmit":
         snr(scanner, subject, chosen.receive_step * 1e-3, chosen.against and chosen.against * 1e-3)
 
