@@ -246,6 +246,12 @@ def test_solve_fields_by_maxwell_fills_the_noun(tmp_path):
     kept.write_bytes(kept.read_bytes()[:1000])  # a corrupted cache is solved again
     once_more = lb.solve_fields(scanner, subject, method="maxwell", step=15e-3, receive_step=15e-3, cache=tmp_path)
     assert np.allclose(once_more.b1_plus, fields.b1_plus, atol=1e-3 * np.abs(fields.b1_plus).max())
-    for wrong in ({"method": "guess"}, {"step": 0.0}, {"step": np.nan}, {"receive_step": 1.0}):
+    for wrong in (
+        {"method": "guess"},
+        {"method": "quasi-static", "transmit": "head8"},
+        {"step": 0.0},
+        {"step": np.nan},
+        {"receive_step": 1.0},
+    ):
         with pytest.raises(InputError):
             lb.solve_fields(scanner, subject, **{"method": "maxwell", **wrong})

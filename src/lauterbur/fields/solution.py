@@ -75,6 +75,18 @@ def solve_fields(
     """
     if method not in METHODS:
         raise InputError(f"method {method!r} is not known; known are {', '.join(METHODS)}")
+    asked = {
+        "transmit": transmit,
+        "isocentre": isocentre,
+        "network": network,
+        "step": step,
+        "receive_step": receive_step,
+    }
+    if method == "quasi-static" and any(value is not None for value in asked.values()):
+        names = ", ".join(name for name, value in asked.items() if value is not None)
+        raise InputError(
+            f'{names} given, but method is "quasi-static", with uniform transmit; ask for method="maxwell"'
+        )
     for name, size in (("step", step), ("receive_step", receive_step)):
         if size is not None and not (np.isfinite(size) and 5e-4 <= size <= 0.03):
             raise InputError(f"{name} is {size} m; it must be 0.5 mm to 3 cm")
