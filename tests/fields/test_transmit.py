@@ -106,7 +106,7 @@ def test_the_shield_answers_the_body_as_often_as_it_takes(four_loops):
 
 def test_begun_on_a_coarse_grid_it_ends_in_the_same_fields(four_loops):
     again = driven(ball(), head_coil(), coarse=ball(step=2 * STEP))
-    assert len(again.loaded.shield_answer) < len(four_loops.loaded.shield_answer)
+    assert again.loaded.shield_answer[0] < 0.5 * four_loops.loaded.shield_answer[0]  # most of it is known beforehand
     assert np.abs(again.s_matrix - four_loops.s_matrix).max() < 5e-3
     assert np.linalg.norm(again.b1_plus - four_loops.b1_plus) < 0.01 * np.linalg.norm(four_loops.b1_plus)
 

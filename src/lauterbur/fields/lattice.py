@@ -14,6 +14,8 @@ from lauterbur.fields.medium import Medium, step
 from lauterbur.fields.sampling import axis_weights, sample_lattice
 from lauterbur.fields.shield import Columns, columns, lattice_strength, shield_fields, waves
 
+TOLERANCE = 1e-4  # of the strongest wave: those below it are left out
+
 
 @dataclass(frozen=True, eq=False)
 class Lattice:
@@ -37,7 +39,8 @@ def lattice_around(
     near = _around(medium)
     body = np.argwhere(near)[:, ::-1] * size + first
     reach = float(np.hypot(body[:, 0] - centre[0], body[:, 1] - centre[1]).max())
-    coarse = float(np.clip((radius - reach) / 4, size, 0.025))
+    image = radius**2 / max(outer, reach)  # m from the axis: nothing that the shield sends comes from nearer
+    coarse = float(np.clip((image - reach) / 5, size, 0.025))
     start = first - 4 * size - coarse  # room for the same body on a grid of twice this step
     counts = [int(np.ceil(((n + 8) * size) / coarse)) + 4 for n in shape[::-1]]  # x, y, z
     axes = [start[axis] + coarse * np.arange(counts[axis]) for axis in range(3)]
@@ -46,7 +49,13 @@ def lattice_around(
     used = rho <= min(reach + 3 * coarse, 0.985 * radius)
     span = max(coil_ends[1] - body[:, 2].min(), body[:, 2].max() - coil_ends[0], np.ptp(body[:, 2]))
     basis = waves(
-        radius, centre, medium.frequency, inner=reach + 0.5 * coarse, outer=max(outer, reach), span=float(span)
+        radius,
+        centre,
+        medium.frequency,
+        inner=reach + 0.5 * coarse,
+        outer=max(outer, reach),
+        span=float(span),
+        tolerance=TOLERANCE,
     )
     affine = np.diag([coarse, coarse, coarse, 1.0])
     affine[:3, 3] = start

@@ -41,7 +41,14 @@ class Waves:
 
 
 def waves(
-    radius: float, centre: tuple[float, float], frequency: float, *, inner: float, outer: float, span: float
+    radius: float,
+    centre: tuple[float, float],
+    frequency: float,
+    *,
+    inner: float,
+    outer: float,
+    span: float,
+    tolerance: float = TOLERANCE,
 ) -> Waves:
     """Enough waves for sources within `outer` m of the axis and fields within `inner`, at most `span` m apart along z."""
     if not max(inner, outer) < radius:
@@ -49,7 +56,7 @@ def waves(
             f"a conductor or the body lies {max(inner, outer) * 100:.1f} cm from the axis of an RF shield of {radius * 100:.1f} cm radius"
         )
     k = 2 * np.pi * frequency / SPEED_OF_LIGHT
-    decay = -np.log(TOLERANCE)
+    decay = -np.log(tolerance)
     last = int(np.ceil(decay / -np.log(inner * outer / radius**2))) + 3
     highest = max(3 * k, decay / (2 * radius - inner - outer) + k)
     height = min(k / 2, 2 / max(span, 1e-3))  # of the detour in the complex plane: exp(height span) must stay tame
