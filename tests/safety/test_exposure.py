@@ -9,11 +9,12 @@ import pytest
 from gate_programs import gradient_echo, hard_pulse, program
 
 from lauterbur.errors import InputError, RefusedError
+from lauterbur.fields.maps import FieldMaps
 from lauterbur.program import Column, duration
 from lauterbur.protocol.protocol import Protocol
 from lauterbur.safety.gate import clear, findings, notes
 from lauterbur.safety.pulses import Pulses, most, pulses
-from lauterbur.safety.sar import sar_from_matrices
+from lauterbur.safety.sar import sar_from_matrices, sar_model
 from lauterbur.scanner.profiles import load_scanner
 from lauterbur.sequence.contrasts import build_program
 from lauterbur.units import GAMMA_BAR, deg, mm, ms
@@ -196,6 +197,47 @@ def test_fields_without_what_sar_needs_refuse_and_no_fields_say_so():
     quasi_static = SimpleNamespace(e=None, s_matrix=None)
     assert any("not assessed" in note for note in clear(gradient_echo(), MACHINE, quasi_static).notes)
     assert any("Not for a person" in note for note in clear(gradient_echo(), MACHINE).notes)
+
+
+def cube_fields(strength=30.0, **changes):
+    """A cube of muscle, 8 channels with a field each, V/m/sqrt(W)."""
+    rng = np.random.default_rng(3)
+    shape = (12, 12, 12)
+    e = strength * (rng.normal(size=(TX, 3, 1, 1, 1)) + 1j * rng.normal(size=(TX, 3, 1, 1, 1)))
+    given = dict(
+        affine=np.diag([5e-3, 5e-3, 5e-3, 1.0]),
+        off_resonance=np.zeros(shape, np.float32),
+        b1_plus=np.ones((TX, *shape), np.complex64),
+        b1_minus=np.ones((1, *shape), np.complex64),
+        noise_resistance=np.eye(1, dtype=complex),
+        e=np.broadcast_to(e, (TX, 3, *shape)).astype(np.complex64),
+        conductivity=np.full(shape, 0.75, np.float32),
+        density=np.full(shape, 1000.0, np.float32),
+        part=np.full(shape, 1, np.uint8),
+    )
+    return FieldMaps(**(given | changes))
+
+
+def test_fields_with_an_electric_field_are_judged_whether_or_not_a_model_is_given():
+    fields, plan = cube_fields(), train()
+    built = [f for f in findings(plan, MACHINE, fields) if f.unit == "W/kg"]
+    given = [f for f in findings(plan, MACHINE, fields, sar_model(fields)) if f.unit == "W/kg"]
+    assert [f.value for f in built] == [f.value for f in given] and len(built) == 8
+    drive = fields.e[:, :, 0, 0, 0].sum(axis=0)
+    point = 0.75 * np.sum(np.abs(drive) ** 2) / 2000 * energy() / 20e-3 * 1.4
+    assert next(f.value for f in built if f.quantity == "head SAR, 6 min mean") == pytest.approx(point, rel=1e-4)
+    with pytest.raises(RefusedError, match="SAR"):
+        clear(plan, MACHINE, cube_fields(strength=300.0))
+
+
+@pytest.mark.parametrize("missing", ["conductivity", "density"])
+def test_an_electric_field_that_cannot_be_judged_refuses(missing):
+    with pytest.raises(RefusedError, match=f"SAR cannot be judged: .*{missing}"):
+        clear(train(), MACHINE, cube_fields(**{missing: None}))
+    broken = cube_fields()
+    broken.density[3, 3, 3] = np.nan
+    with pytest.raises(RefusedError, match="SAR cannot be judged"):
+        clear(train(), MACHINE, broken)
 
 
 def test_a_model_that_lacks_a_mean_says_so():

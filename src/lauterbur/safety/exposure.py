@@ -9,7 +9,7 @@ its own mean, not by one diluted with silence. A pulse that touches a window cou
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,6 +91,11 @@ def exposure_findings(program: Program, scanner: Scanner, sar: SarModel, mode: s
         )
         for kind, window, factor, i, value, begin in worst
     ]
+
+
+def checked(sar: SarModel) -> SarModel:
+    """The same model, made anew: its arrays may have changed since it was checked; InputError where they may not."""
+    return replace(sar)
 
 
 def not_assessed(sar: SarModel) -> str:

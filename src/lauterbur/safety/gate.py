@@ -13,8 +13,6 @@ field nothing is known of heating, and the verdict says that it was not assessed
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from lauterbur.errors import InputError, RefusedError
@@ -24,9 +22,9 @@ from lauterbur.program import Program, program_hash
 from lauterbur.safety.acoustics import Acoustics
 from lauterbur.safety.amplifier import Amplifiers
 from lauterbur.safety.cleared import _SEAL, ClearedProgram
-from lauterbur.safety.exposure import exposure_findings, not_assessed
+from lauterbur.safety.exposure import checked, exposure_findings, not_assessed
 from lauterbur.safety.radiofrequency import radiofrequency_findings
-from lauterbur.safety.sar import SarModel
+from lauterbur.safety.sar import SarModel, sar_model
 from lauterbur.safety.soundness import number_findings, shape_findings
 from lauterbur.safety.stimulation import Stimulation
 from lauterbur.safety.timing import backward, timing_findings
@@ -122,26 +120,15 @@ def _heating(
         reason = "there is no SAR model of this subject in this machine"
         return [], (f"RF heating (SAR) was not assessed: {reason}. Not for a person.",)
     try:
-        sar = (
-            _built(fields) if sar is None else replace(sar)
-        )  # made anew: its arrays may have changed since it was checked
+        model = sar_model(fields) if sar is None else checked(sar)  # type: ignore[arg-type]
     except InputError as problem:
         rule = f"SAR cannot be judged: {problem}"
         return [Finding("SAR models that are none", 1.0, 0.0, "", rule, "", "solve the fields again")], (rule,)
-    found = exposure_findings(program, scanner, sar, mode)
+    found = exposure_findings(program, scanner, model, mode)
     modes = [f.mode for f in found if f.mode]
     worst = max(modes, key=lambda word: (*MODES, "above first-level").index(word), default="normal")
-    told = (
-        f"RF heating (SAR): {worst} operating mode, safety factor {sar.safety_factor:g}, as if played again and again."
-    )
-    return found, tuple(filter(None, (told, not_assessed(sar))))
-
-
-def _built(fields: FieldMaps | None) -> SarModel:
-    from lauterbur.safety.sar import sar_model  # heavy: only where it is asked for
-
-    assert fields is not None
-    return sar_model(fields)
+    told = f"RF heating (SAR): {worst} operating mode, safety factor {model.safety_factor:g}, as if played again and again."
+    return found, tuple(filter(None, (told, not_assessed(model))))
 
 
 def _s_matrix(fields: FieldMaps | None, scanner: Scanner) -> np.ndarray | None:
