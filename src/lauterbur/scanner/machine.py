@@ -87,10 +87,10 @@ class Transmit:
     raster: float  # s
     dead_time: float  # s before a pulse
     ringdown_time: float  # s after a pulse
-    max_duration: float = 0.1  # s
     duty_cycle: float = 1.0  # highest share of any 10 s that pulses may fill
     peak_voltage: float = math.inf  # V, of each channel's 50 Ohm plug, forward and reflected wave together
     local_sar_limits: bool = True  # whether the limits on local SAR hold for this array (safety/limits.py)
+    max_duration: float = 0.1  # s
     arrays: tuple[TransmitArray, ...] = ()  # the first that fits the subject is used
 
 

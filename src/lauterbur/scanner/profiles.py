@@ -14,7 +14,8 @@ from typing import Any
 from lauterbur.errors import FileFormatError, InputError
 from lauterbur.scanner.arrays import helmet, loop_radius, panels, with_losses
 from lauterbur.scanner.coils import transmit_array
-from lauterbur.scanner.machine import Array, Gradients, SafeAxis, Scanner, Spectrometer, Transmit
+from lauterbur.scanner.machine import Array, Gradients, Scanner, Spectrometer, Transmit
+from lauterbur.scanner.nerves import safe_axes
 from lauterbur.scanner.table import Table, read_toml
 from lauterbur.units import GAMMA_BAR
 
@@ -99,7 +100,7 @@ def _gradients(table: Table) -> Gradients:
     stimulation = table.section("stimulation", needed=False)
     kinds = {"rheobase": "field rate", "chronaxie": "time", "effective_length": "length"}
     thresholds = {key: stimulation.number(key, kind) for key, kind in kinds.items() if key in stimulation.values}
-    safe = _safe(stimulation.section("safe", needed=False))
+    safe = safe_axes(stimulation.section("safe", needed=False))
     stimulation.finish()
 
     bands = list(_in_order(table, "forbidden_bands", table.pairs("forbidden_bands", ("frequency", "frequency"))))
@@ -141,23 +142,6 @@ def _gradients(table: Table) -> Gradients:
         )
     table.finish()
     return gradients
-
-
-def _safe(table: Table) -> tuple[SafeAxis, ...]:
-    """Of x, y and z; nothing where the section is absent."""
-    if not table.values:
-        return ()
-    axes = []
-    for name in ("x", "y", "z"):
-        axis = table.section(name)
-        a, tau = axis.numbers("a", "ratio", 3, least=0, most=10), axis.numbers("tau", "time", 3, least=1e-6, most=10)
-        if not sum(a) > 0:
-            raise axis.error("a", "is zero throughout; the model would feel nothing")
-        limit, weight = axis.number("limit", "slew"), axis.number("weight", "ratio", 1.0, most=10)
-        axes.append(SafeAxis((a[0], a[1], a[2]), (tau[0], tau[1], tau[2]), limit, weight))
-        axis.finish()
-    table.finish()
-    return tuple(axes)
 
 
 def _in_order(table: Table, key: str, pairs: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
