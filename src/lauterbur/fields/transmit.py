@@ -149,7 +149,8 @@ def _settled(
 ) -> tuple[Solution, NDArray[np.complex128] | None, list[float]]:
     """Body and shield in turn, from an answer `sent` of the shield that is known about: the sum of all passes; what the shield sends in
     the end; by how much, of the incident field, each answer differed from the one before."""
-    incident, answers = coil.incident, []
+    incident = coil.incident
+    answers: list[float] = []
     scale = np.linalg.norm(incident.e.reshape(-1))
     if sent is not None and coil.lattice is not None:
         known = lattice_fields(medium, coil.lattice, sent)

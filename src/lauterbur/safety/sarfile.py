@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -73,6 +74,7 @@ def _model(path: str | os.PathLike[str], file: h5py.File) -> SarModel:
     if arrays["local"].ndim != 3 or arrays["local"].shape[1] != arrays["local"].shape[2]:
         raise FileFormatError(path, "local", f"shape {arrays['local'].shape}; expected (point, tx, tx)")
     try:
-        return sar_from_matrices(**arrays, **numbers, provenance=provenance)
+        given: dict[str, Any] = {**arrays, **numbers}
+        return sar_from_matrices(**given, provenance=provenance)
     except InputError as problem:
         raise FileFormatError(path, "", str(problem)) from None

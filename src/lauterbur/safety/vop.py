@@ -25,7 +25,9 @@ from lauterbur.safety.semidefinite import COVERED, covered, dominates
 ROUNDS = 5  # of choosing anew, before points are only added
 SAMPLE = 2500  # points among which the choice is made; all are checked
 DIRECTIONS = 300  # density matrices to begin with
-EAGER = 0.85  # of z: what chosen points may lack in a direction; less each round, since a tight choice is slow to decide
+EAGER = (
+    0.85  # of z: what chosen points may lack in a direction; less each round, since a tight choice is slow to decide
+)
 CALMER = 0.9
 ITERATIONS = 150  # of the solver while choosing
 PATIENCE = 250  # at the end; what is undecided then counts as refuted
