@@ -10,6 +10,7 @@ from lauterbur.acquisition.twin.atoms import LOCAL, NAMES, AtomGrid, Dimension, 
 
 def grid_of(rng: np.random.Generator, counts: tuple[int, ...], u: Dimension) -> AtomGrid:
     spans = {"t1": (0.2, 4.0), "t2": (0.02, 1.0), "b1": (0.6, 1.3), "offset": (-200, 200), "diffusion": (0, 3e-9)}
+    spans["b1_prepared"] = (0.6, 1.3)
     some = [Dimension(name, np.sort(rng.uniform(*spans[name], n)), 0.3) for name, n in zip(spans, counts, strict=True)]
     return AtomGrid.of((*some, u))
 
@@ -35,7 +36,7 @@ def test_spins_are_interpolated_between_the_atoms_of_their_own_grid(n_places: in
         if is_local
         else [Dimension("u", np.zeros(1)), Dimension("u", np.array([-1e-3, 1e-3]))]
     )
-    grids = (grid_of(rng, (3, 2, 1, 2, 2), u[0]), grid_of(rng, (1, 4, 3, 1, 1), u[1]))
+    grids = (grid_of(rng, (3, 2, 1, 2, 2, 2), u[0]), grid_of(rng, (1, 4, 3, 1, 1, 1), u[1]))
     table = rng.standard_normal((sum(map(len, grids)), 3, 2)).astype(np.float32).view(np.complex64)[..., 0]
     n = 30
     spins = {
@@ -43,6 +44,7 @@ def test_spins_are_interpolated_between_the_atoms_of_their_own_grid(n_places: in
         "t2": rng.uniform(0.03, 0.8, n),
         "b1": rng.uniform(0.6, 1.3, n),
         "diffusion": rng.uniform(0, 3e-9, n),
+        "b1_prepared": rng.uniform(0.6, 1.3, n),
     }
     spins["t1"][0] = spins["t2"][1] = np.inf
     leaf = rng.integers(0, 2, n).astype(np.int16)
@@ -54,6 +56,6 @@ def test_spins_are_interpolated_between_the_atoms_of_their_own_grid(n_places: in
             grid = grids[leaf[v]]
             value = {**{name: x[v] for name, x in spins.items()}, "offset": offset[p, v], "u": place[p, v]}
             w = [weights(d, value[name]) for d, name in zip(grid.dimensions, NAMES, strict=True)]
-            product = np.einsum("a,b,c,d,e,u->uabcde", *w).ravel()
+            product = np.einsum("a,b,c,d,e,f,u->uabcdef", *w).ravel()
             right = product @ table[first[leaf[v]] : first[leaf[v] + 1]]
             assert np.abs(got[p, v] - right).max() < 1e-5 * np.abs(product).sum()

@@ -6,6 +6,8 @@ from programs import Builder, flat
 
 import lauterbur as lb
 from lauterbur.acquisition.twin.compile import timeline
+from lauterbur.acquisition.twin.hard import as_hard
+from lauterbur.acquisition.twin.pulses import pulse_maps
 from lauterbur.acquisition.twin.spins import Spins
 
 N_TX = 4
@@ -79,3 +81,48 @@ def test_only_neighbours_that_are_driven_differently_are_one_pulse():
     assert count(b, lambda builder: builder.wait(2e-3)) == 2
     assert count(b, lambda builder: builder.listen(1, 1e-6)) == 2
     assert count(a, lambda builder: builder.wait(1e-4)) == 2
+
+
+def prepared(n: int, flip: float) -> Builder:
+    """An inversion that drives the channels in its own way, and a train of spoiled kT-points; twice."""
+    inversion = np.array([0.9, 0.8j, -0.7, -0.6j])
+    builder = Builder()
+    for shot in range(2):
+        builder.wait(2.0)  # longer than T2, here and below: spoilers do nothing to a point
+        builder.pulse(2.2, duration=2e-4, use="inversion", shim=inversion)
+        builder.wait(2.0)
+        for i in range(n):
+            j = shot * n + i
+            excited(builder, np.random.default_rng(7), flip, np.deg2rad(58.5 * j * (j + 1)))
+            builder.listen(8, 2e-5, g=(2e3, 0, 0)).block(2e-3, gradients=[flat(1e5, 2e-3), None, flat(1.5e5, 2e-3)])
+    return builder
+
+
+def test_many_spins_take_composites_for_hard_pulses(monkeypatch):
+    """And what prepares may be driven otherwise: its size is one more number that atoms are interpolated in."""
+    monkeypatch.setattr("lauterbur.acquisition.twin.fast.MANY_OWN", 10)
+    monkeypatch.setattr("lauterbur.acquisition.twin.nodes.FEW_ATOMS", 10)
+    spins, program = disc(400, np.random.default_rng(3)), prepared(6, 0.15).program()
+    coils = np.eye(len(spins), dtype=complex)
+    right = lb.simulate(program, spins, coils, engine="reference").samples
+    fast = lb.simulate(program, spins, coils)
+    assert fast.header.provenance["engine"] == "fast"
+    assert np.linalg.norm(fast.samples - right) <= 5e-3 * np.linalg.norm(right)
+
+
+def test_a_hard_pulse_in_the_place_of_a_composite_excites_every_spin_alike():
+    spins = disc(60, np.random.default_rng(4))
+    line = timeline(excited(Builder(), np.random.default_rng(7), 1.0, 0.4).listen(1, 1e-6).program())
+    hard, driven = as_hard(line, spins)
+    assert len(hard.shapes[0].length) == 1 and np.unique(line.shapes[0].drive).size == 3
+    own = pulse_maps(
+        line.shapes[0],
+        np.array(line.drives) @ spins.b1_plus,
+        spins.off_resonance,
+        spins.position,
+        spins.t1,
+        spins.t2,
+    )
+    made = pulse_maps(hard.shapes[0], driven.b1_plus, spins.off_resonance, spins.position, spins.t1, spins.t2)
+    np.testing.assert_allclose(made[4] + 1j * made[5], own[4] + 1j * own[5], atol=5e-3)
+    np.testing.assert_allclose(made[10], own[10], atol=5e-3)

@@ -31,7 +31,7 @@ def ball() -> Spins:
 def everything(spins: Spins):
     """The pass, its graph, and where its spins lie."""
     line = timeline(spoiled(24))
-    p = cast(spins, line.drives, np.zeros(3)).parameters(np.arange(1), np.zeros(3), np.zeros(3))
+    p = cast(spins, line, np.zeros(3)).parameters(np.arange(1), np.zeros(3), np.zeros(3))
     graph = build(line, maps_of(line, p), p["t1"], p["t2"], p["diffusion"], 1e-5)
     assert graph is not None
     part = Pass(line, np.flatnonzero(line.pulse >= 0), None, math.inf)

@@ -18,7 +18,7 @@ from lauterbur.acquisition.twin.spins import Spins
 def played_once(program, tolerance: float) -> tuple[Timeline, Graph, np.ndarray, Parameters]:
     spins = Spins(np.zeros((1, 3)), 1.0, 0.9, 0.12, off_resonance=40.0, diffusion=1e-9)
     line = timeline(program, with_diffusion=True)
-    p = cast(spins, line.drives, np.zeros(3)).parameters(np.arange(1), np.zeros(3), np.zeros(3))
+    p = cast(spins, line, np.zeros(3)).parameters(np.arange(1), np.zeros(3), np.zeros(3))
     maps = maps_of(line, p)
     graph = build(line, maps, p["t1"], p["t2"], p["diffusion"], tolerance)
     assert graph is not None

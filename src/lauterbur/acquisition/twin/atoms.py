@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 Float = NDArray[np.float64]
-NAMES = ("t1", "t2", "b1", "offset", "diffusion", "u")
+NAMES = ("t1", "t2", "b1", "offset", "diffusion", "b1_prepared", "u")
 CANDIDATES = (1, 2, 3, 4, 5, 6, 8, 10, 13, 17)
 RELAXING = ("t1", "t2")
-MADE_OF = ("t1", "t2", "b1", "diffusion")  # what does not change inside a spin's box
+MADE_OF = ("t1", "t2", "b1", "diffusion", "b1_prepared")  # what does not change inside a spin's box
 WHERE_MADE = tuple(NAMES.index(name) for name in MADE_OF)
 OFFSET, U = NAMES.index("offset"), NAMES.index("u")
 LOCAL = 6  # points of the local interpolation

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from lauterbur.acquisition.twin.atoms import Extent
 from lauterbur.acquisition.twin.compile import Timeline
 from lauterbur.acquisition.twin.place import Place, find_lattice
-from lauterbur.acquisition.twin.played import PulseShape
+from lauterbur.acquisition.twin.played import Played, PulseShape
 from lauterbur.acquisition.twin.pulses import N_COLUMNS, pulse_maps
+from lauterbur.acquisition.twin.selection import prepares
 from lauterbur.acquisition.twin.spins import Spins
 from lauterbur.acquisition.twin.transform import alike
 from lauterbur.errors import InputError
@@ -21,7 +22,9 @@ Float = NDArray[np.float64]
 RATES = 2, 3  # of longitudinal and transverse relaxation that a pulse is played with
 SLOW = 0.03, 0.2  # times the pulse's length: rates that are interpolated
 MUCH = 0.7  # of the atoms' plays that this may take
-Parameters = dict[str, Float]  # t1, t2, offset, diffusion, u (n,), position (n, 3), field (drive, n) complex
+Parameters = dict[
+    str, Float
+]  # t1, t2, offset, diffusion, u, b1, b1_prepared (n,), position (n, 3), field (drive, n) complex
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,13 +32,10 @@ class Cast:
     spins: Spins
     place: Place
     weight: NDArray[np.complex128]  # (n,), with the phase of B1+ where all pulses share it
-    b1: NDArray[np.complex128]  # (tx, n) relative B1+; its size alone, (1, n), where all pulses share it
+    b1: NDArray[np.complex128]  # (tx, n) relative B1+; of a shared field its size alone, (1 or 2, n)
     drives: NDArray[np.complex128]  # (drive, tx) channel weights
     u: Float  # m, (n,) along the selected axis
-
-    @property
-    def is_shared_field(self) -> bool:
-        return len(self.drives) == 1
+    is_shared_field: bool  # by all pulses; but inversions and saturations, whose phase nobody sees, may have another
 
     @property
     def strongest(self) -> float:
@@ -47,7 +47,13 @@ class Cast:
         if self.is_shared_field:
             return self
         size, turn = _polar(self.drives[drive] @ self.b1)
-        return replace(self, weight=self.weight * turn, b1=size[None, :], drives=np.ones((1, 1), complex))
+        return replace(
+            self,
+            weight=self.weight * turn,
+            b1=size[None, :],
+            drives=np.ones((1, 1), complex),
+            is_shared_field=True,
+        )
 
     def parameters(self, chosen: NDArray, shift: Float, axis: Float) -> Parameters:
         """Of these spins, moved by `shift` (3,) m inside their boxes (with the off-resonance the shift brings)."""
@@ -65,13 +71,14 @@ class Cast:
             "position": s.position[chosen] + shift,
             "field": field,
             "b1": np.abs(field[0]),
+            "b1_prepared": np.abs(field[1]) if self.is_shared_field and len(field) == 2 else np.zeros(len(offset)),
         }
 
 
-def cast(spins: Spins, drives: tuple[NDArray[np.complex128] | None, ...], axis: Float | None) -> Cast:
-    """drives: channel weights, as Played has them."""
+def cast(spins: Spins, played: Played, axis: Float | None) -> Cast:
     b1 = np.atleast_2d(spins.b1_plus)
-    weights = [np.ones(len(b1), complex) if drive is None else drive for drive in drives] or [np.ones(len(b1), complex)]
+    weights = [np.ones(len(b1), complex) if drive is None else drive for drive in played.drives]
+    weights = weights or [np.ones(len(b1), complex)]
     for drive in weights:
         if len(drive) != len(b1):
             raise InputError(
@@ -91,11 +98,13 @@ def cast(spins: Spins, drives: tuple[NDArray[np.complex128] | None, ...], axis: 
         edges = None
     place = Place(spins.position, edges, find_lattice(spins))
     u = spins.position @ (np.zeros(3) if axis is None else axis)
-    weight, shared = spins.weight.astype(complex), np.array(weights)
-    if len(weights) == 1:
-        size, turn = _polar(weights[0] @ b1)
-        weight, b1, shared = weight * turn, size[None, :], np.ones((1, 1), complex)
-    return Cast(spins, place, weight, b1, shared, u)
+    weight, mixed = spins.weight.astype(complex), np.array(weights)
+    others = [prepares(shape) for shape in played.shapes if (shape.drive != 0).any()]
+    is_shared = len(mixed) == 1 or (len(mixed) == 2 and all(others))
+    if is_shared:
+        size, turn = _polar(mixed @ b1)
+        weight, b1, mixed = weight * turn[0], size, np.eye(len(mixed), dtype=complex)
+    return Cast(spins, place, weight, b1, mixed, u, is_shared)
 
 
 def _polar(field: NDArray[np.complex128]) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:

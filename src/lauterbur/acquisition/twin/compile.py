@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lauterbur.acquisition.twin.composite import fused
-from lauterbur.acquisition.twin.played import Played, PulseShape
+from lauterbur.acquisition.twin.played import PREPARING, Played, PulseShape
 from lauterbur.errors import UnsupportedError
 from lauterbur.program import Column, Gradient, Program, RfPulse, adc_blocks, b1, block_starts, receiver_phase, rf_steps
 
@@ -116,7 +116,7 @@ def timeline(program: Program, *, larmor_frequency: float = 0.0, with_diffusion:
     pulse_blocks = np.flatnonzero(blocks[:, Column.RF] >= 0)
     keys: dict[tuple, int] = {}
     canonical = np.array([keys.setdefault(_shape_key(p, larmor_frequency), len(keys)) for p in program.rf], np.int32)
-    drives, drive_of = _drives(program, blocks[pulse_blocks, Column.SHIM])
+    drives, drive_of = _drives(program, pulse_blocks)
     rf, under = canonical[blocks[pulse_blocks, Column.RF]], blocks[pulse_blocks][:, gradient_columns]
     columns = np.column_stack((rf, under, drive_of)) if len(pulse_blocks) else np.zeros((0, 6), np.int32)
     _, first, shape = np.unique(columns, axis=0, return_index=True, return_inverse=True)
@@ -210,20 +210,25 @@ def timeline(program: Program, *, larmor_frequency: float = 0.0, with_diffusion:
     )
 
 
-def _drives(program: Program, shim: NDArray) -> tuple[tuple[NDArray[np.complex128] | None, ...], NDArray[np.intp]]:
-    """The distinct channel weights of these shims (pulse,), and which of them each has. -1: all channels alike."""
+def _drives(
+    program: Program, pulse_blocks: NDArray
+) -> tuple[tuple[NDArray[np.complex128] | None, ...], NDArray[np.intp]]:
+    """The distinct channel weights of these blocks' pulses, None where all channels are driven alike, and which of them each
+    has; those of excitations come first."""
+    shim = program.blocks[pulse_blocks, Column.SHIM]
+    excites = np.array([p.use not in PREPARING for p in program.rf] + [True])[program.blocks[pulse_blocks, Column.RF]]
     known: dict[bytes, int] = {}
     drives: list[NDArray[np.complex128] | None] = []
-    used, back = np.unique(shim, return_inverse=True)
-    number = np.empty(len(used), np.intp)
-    for i, row in enumerate(used):
+    used = dict.fromkeys([*np.unique(shim[excites]).tolist(), *np.unique(shim).tolist()])
+    number = {}
+    for row in used:
         weights = np.conj(program.shims[row]) if row >= 0 else None
         key = b"" if weights is None else (weights + 0).tobytes()
         if key not in known:
             known[key] = len(drives)
             drives.append(weights)
-        number[i] = known[key]
-    return tuple(drives), number[back.reshape(-1)]
+        number[row] = known[key]
+    return tuple(drives), np.array([number[row] for row in shim.tolist()], np.intp)
 
 
 def _refuse_overlap(shapes, kind_of, time, before, start, dwell, n_samples, listening) -> None:

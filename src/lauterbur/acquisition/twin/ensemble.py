@@ -35,7 +35,8 @@ class LeafAtoms:
         for grid in self.grids:
             p = grid.parameters
             u = p["u"] - self.lean * p["offset"]
-            parts.append({**p, "position": u[:, None] * self.axis[None, :], "field": p["b1"][None, :].astype(complex)})
+            field = np.stack((p["b1"], p["b1_prepared"])).astype(complex)
+            parts.append({**p, "position": u[:, None] * self.axis[None, :], "field": field})
         return joined(parts)
 
     def values(self, table: NDArray[np.complex64], parts: list[Parameters], chosen: NDArray) -> NDArray:

@@ -29,6 +29,7 @@ from lauterbur.acquisition.twin.compile import timeline
 from lauterbur.acquisition.twin.course import Drift
 from lauterbur.acquisition.twin.encode import encoder
 from lauterbur.acquisition.twin.ensemble import Ensemble
+from lauterbur.acquisition.twin.hard import as_hard
 from lauterbur.acquisition.twin.nodes import TRAIN, choose_atoms
 from lauterbur.acquisition.twin.passes import Pass, plan_passes
 from lauterbur.acquisition.twin.rehearsal import Rehearsal
@@ -79,8 +80,10 @@ def play_fast(
     if not len(spins) or not len(line.time) or not n_most:
         return out, report
 
+    if len(spins) > MANY_OWN:
+        line, spins = as_hard(line, spins)
     axis = selected_axis(line.shapes)
-    players = cast(spins, line.drives, axis)
+    players = cast(spins, line, axis)
     along = np.zeros(3) if axis is None else axis
     selection = Selection.of(line, along, players.u, spins.off_resonance, players.strongest)
     margin = 0.0 if players.place.edges is None else float(np.abs(players.place.edges @ along).sum() / 2)

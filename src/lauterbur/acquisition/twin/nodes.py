@@ -96,14 +96,14 @@ def _leaves(full: Parameters) -> NDArray[np.int16]:
     """
 
     def column(d: int, rows: slice | NDArray = slice(None)) -> NDArray[np.float64]:
-        value = full[("t1", "t2", "b1", "offset", "diffusion")[d]][rows]
+        value = full[NAMES[d]][rows]
         if d < 2:
             return np.log(np.clip(value, (1e-3, 1e-4)[d], 1e3))
-        return np.asarray(value * (2.0, 1 / 150, 1e9)[d - 2])
+        return np.asarray(value * (2.0, 1 / 150, 1e9, 2.0)[d - 2])
 
     n = len(full["t1"])
     some = slice(None, None, max(1, n // SHOWN_SPINS))
-    columns = np.column_stack([column(d, some) for d in range(5)])
+    columns = np.column_stack([column(d, some) for d in range(len(NAMES))])
     share = n / len(columns)
     leaf = np.zeros(len(columns), np.int16)
     spans, cuts = {0: np.ptp(columns, axis=0)}, []
@@ -115,7 +115,7 @@ def _leaves(full: Parameters) -> NDArray[np.int16]:
             break
         rows = np.flatnonzero(leaf == widest)
         if len(rows) * share < FEW_SPINS:
-            spans[widest] = np.zeros(5)
+            spans[widest] = np.zeros(len(NAMES))
             continue
         d = int(np.argmax(spans[widest]))
         value = columns[rows, d]
@@ -140,8 +140,8 @@ def _varied(actor: Parameters, name: str, node: float, lean: NDArray) -> Paramet
     if name == "offset":
         actor["position"] = actor["position"] - (node - actor["offset"])[:, None] * lean[None, :]
     actor[name] = np.full(n, node)
-    if name == "b1":
-        actor["field"] = np.full((1, n), node, complex)
+    if name in ("b1", "b1_prepared"):
+        actor["field"] = np.stack((actor["b1"], actor["b1_prepared"])).astype(complex)[: len(actor["field"])]
     return actor
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Float = NDArray[np.float64]
+PREPARING = ("inversion", "saturation")  # pulses of which only the longitudinal effect matters: the rest is spoiled
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,7 +25,7 @@ QUIET = 0.2  # of the loudest: too quiet to judge
 ROUNDS = 4  # of finding how far apart nodes along the axis may lie
 STRIDES = (12, 10, 8, 6, 4, 2)  # of the finest nodes, as many as may be are skipped
 PLACES = 4000  # at most
-NAMES = ("t1", "t2", "b1", "offset", "diffusion")
+NAMES = ("t1", "t2", "b1", "offset", "diffusion", "b1_prepared")
 
 
 def unlike(some: Parameters, loudness: NDArray) -> NDArray[np.intp]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lauterbur.acquisition.twin.compile import Timeline
-from lauterbur.acquisition.twin.played import PulseShape
+from lauterbur.acquisition.twin.played import PREPARING, PulseShape
 from lauterbur.acquisition.twin.pulses import pulse_maps
 
 Float = NDArray[np.float64]
@@ -62,7 +62,7 @@ def feature_length(shapes: tuple[PulseShape, ...]) -> float:
 
 def prepares(shape: PulseShape) -> bool:
     """Whether only longitudinal magnetisation matters: what such a pulse does to the rest is spoiled."""
-    return shape.use in ("inversion", "saturation")
+    return shape.use in PREPARING
 
 
 def activity(shape: PulseShape, axis: NDArray, u: NDArray, offset: float | NDArray, b1: float) -> NDArray[np.float64]:
