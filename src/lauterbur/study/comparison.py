@@ -26,9 +26,9 @@ from lauterbur.study.summary import versions, write_summary
 from lauterbur.study.transmit import heat, relative_b1, side_by_side
 
 FIGURES = {  # findings by name, and how a reader finds them in the table
-    "local SAR (10 g), head and trunk, any 6 min": "local SAR, W/kg",
-    "head SAR, any 6 min": "head SAR, W/kg",
-    "whole-body SAR, any 6 min": "whole-body SAR, W/kg",
+    "local SAR (10 g), head and trunk, 6 min mean": "local SAR, W/kg",
+    "head SAR, 6 min mean": "head SAR, W/kg",
+    "whole-body SAR, 6 min mean": "whole-body SAR, W/kg",
     "RF mean power": "RF mean power, W",
 }
 
