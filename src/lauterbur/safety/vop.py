@@ -31,6 +31,7 @@ EAGER = (
 CALMER = 0.9
 ITERATIONS = 150  # of the solver while choosing
 PATIENCE = 250  # at the end; what is undecided then counts as refuted
+PASSES = 6  # at the end; what is left then is covered as the plain greedy does
 ROUNDING = 1e-5  # of z, kept back
 
 
@@ -164,7 +165,7 @@ def _complete(
     starts = range(0, len(q), block)
     for i, start in enumerate(starts):
         left = np.arange(start, min(start + block, len(q)))
-        while len(left):
+        for _ in range(PASSES):
             verdict, proof = _check(q[left], q[chosen], z, PATIENCE, n_channels)
             bad = np.flatnonzero(verdict != COVERED)
             left, proof = left[bad], proof[bad]
@@ -173,5 +174,7 @@ def _complete(
             some = slice(None, None, max(1, len(left) // DIRECTIONS))
             chosen = np.union1d(chosen, left[_set_cover(proof[some], q[left], EAGER * z)])
             left = np.setdiff1d(left, chosen, assume_unique=True)  # they cover themselves
+        if len(left):
+            chosen = np.union1d(chosen, left[greedy(q[left], z * (1 - ROUNDING))])
         tell(0.3 + 0.7 * (i + 1) / len(starts))
     return chosen
