@@ -221,7 +221,8 @@ def picture(subject: Subject, file: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    colours = plt.get_cmap("nipy_spectral")(np.linspace(0, 1, len(subject.tissues)))[:, :3]
+    n = len(subject.tissues)
+    colours = plt.get_cmap("nipy_spectral")(0.05 + 0.9 * (np.arange(n) * 11 % n) / n)[:, :3]  # neighbours apart
     colours[0] = 0
     shown = sum(
         colours[labels] * fraction[..., None] for labels, fraction in zip(subject.labels, subject.fraction, strict=True)
