@@ -18,7 +18,6 @@ from lauterbur.subject.anatomy import PointCloud, Subject, spacing
 from lauterbur.subject.head import head
 from lauterbur.subject.resample import MOST_VOXELS, resample
 from lauterbur.subject.torso.build import torso
-from lauterbur.subject.torso.frame import BODY_MASS_INDICES
 from lauterbur.subject.torso.sizing import half_width
 from lauterbur.units import deg, mm
 
@@ -30,6 +29,7 @@ HEAD_SIZE, HEAD_SHAPE, HEAD_SHIFT, HEAD_TILT = 0.04, 0.02, (3 * mm, 4 * mm, 5 * 
 HEIGHT = {"male": (1.76, 0.07), "female": (1.63, 0.065)}
 MASS_INDEX, MASS_INDEX_RANGE = (24.5, 3.5), (18.0, 33.0)
 TORSO_SHIFT, TORSO_TILT = (8 * mm, 5 * mm, 15 * mm), (0.0, 0.0, 2 * deg)
+MOST_DRAWS = 100
 WIDEST = 0.29  # m: half of what fits in the bore with arms
 
 
@@ -88,15 +88,18 @@ def _head(rng: np.random.Generator, i: int, one: Subject) -> Subject:
 
 def _torso(rng: np.random.Generator, i: int, step: float | None, shape: dict[str, object]) -> Subject:
     given = {} if step is None else {"spacing": step}
-    while True:
+    for _ in range(MOST_DRAWS):
         sex = str(shape.get("sex", "male" if rng.random() < 0.5 else "female"))
         mean, deviation = HEIGHT.get(sex, HEIGHT["male"])
         height = float(np.clip(mean + deviation * rng.standard_normal(), 1.45, 2.0))
         index = float(np.clip(MASS_INDEX[0] + MASS_INDEX[1] * rng.standard_normal(), *MASS_INDEX_RANGE))
-        assert BODY_MASS_INDICES[0] < index < BODY_MASS_INDICES[1]
         drawn: dict[str, object] = {"sex": sex, "height": height, "weight": index * height**2} | shape
         if half_width(**drawn) <= WIDEST:  # type: ignore[arg-type]
             break
+    else:
+        raise InputError(
+            f"none of {MOST_DRAWS} torsos drawn with {shape} fits in {WIDEST:g} m from the bore's axis; draw lighter ones, or arms=False"
+        )
     one = torso(**drawn, **given, seed=i)  # type: ignore[arg-type]
     varied = vary(one, shift=rng.standard_normal(3) * TORSO_SHIFT, tilt=rng.standard_normal(3) * TORSO_TILT)
     return replace(varied, name=f"torso {i}")
