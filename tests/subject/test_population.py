@@ -178,7 +178,7 @@ def test_impossible_populations_are_refused(given, words):
 
 def test_torsos_that_never_fit_are_refused_at_last(monkeypatch):
     monkeypatch.setattr("lauterbur.subject.population.MOST_DRAWS", 2)
-    with pytest.raises(InputError, match="none of 2 torsos.*arms=False"):
+    with pytest.raises(InputError, match=r"none of 2 torsos.*arms=False"):
         next(population("torso", 1, height=1.7, weight=120.0))
 
 
