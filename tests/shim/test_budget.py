@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from shim_fields import synthetic_sar
+from shim_fields import ellipsoid_fields, synthetic_sar
 from test_trains import hard_program
 
 import lauterbur as lb
@@ -12,6 +12,7 @@ from lauterbur.errors import InputError
 from lauterbur.safety.limits import iec_limits
 from lauterbur.safety.sar import sar_of
 from lauterbur.shim.budget import Budget, budget_of, forms, worst
+from lauterbur.shim.shim import design_shim
 from lauterbur.units import GAMMA_BAR
 
 
@@ -56,6 +57,20 @@ def test_shares_of_limits_are_those_of_the_safety_room():
     assert worst(forms(8, None, volts), w)[0] == pytest.approx(
         np.max(np.abs(w) ** 2) * 64e-12 / 100
     )  # V^2 / (2 Z) = 100 W
+
+
+def test_volts_at_a_plug_count_what_the_coil_sends_back():
+    fields = ellipsoid_fields(voxel=0.02)
+    back = 0.3 * (np.roll(np.eye(8), 1, axis=1) + np.roll(np.eye(8), -1, axis=1)) * np.exp(0.7j)
+    fields = replace(fields, s_matrix=back)
+    free = design_shim(fields, budget=Budget(1e-6, 8e-6, peak_voltage=1e6))
+    volts = 10 * np.abs((np.eye(8) + back) @ free.weights) * free.reference_drive * 8e-6 * GAMMA_BAR
+    assert free.promised["peak voltage, V"] == pytest.approx(volts.max())
+    limit = 0.8 * volts.max()
+    tight = design_shim(fields, mode="sar", budget=Budget(1e-6, 8e-6, peak_voltage=limit))
+    assert 0.97 * limit < tight.promised["peak voltage, V"] <= limit
+    with pytest.raises(InputError, match="S-matrix"):
+        design_shim(replace(fields, s_matrix=back[:3, :3]), mode="sar", budget=Budget(1e-6, 8e-6, peak_voltage=limit))
 
 
 def test_a_program_without_pulses_has_no_budget():

@@ -27,15 +27,16 @@ from lauterbur.units import GAMMA_BAR
 Complex = NDArray[np.complex128]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Budget:
     rms_b1: float = 1e-6  # T, nominal |B1+|: root of its mean square over time
     peak_b1: float = 10e-6  # T, nominal
     limits: Limits | None = None  # of SAR; None: SAR is not limited
     peak_power: float | None = None  # W, forward, per channel
     average_power: float | None = None  # W, forward, all channels together
-    peak_voltage: float | None = None  # V, forward, per channel
+    peak_voltage: float | None = None  # V, per channel; at the plug, forward and reflected, where s_matrix is given
     impedance: float = 50.0  # Ohm, of the lines: V^2 = 2 Z P
+    s_matrix: Complex | None = None  # (tx, tx): what the coil sends back
 
     def __post_init__(self) -> None:
         for name in ("rms_b1", "peak_b1", "peak_power", "average_power", "peak_voltage", "impedance"):
@@ -64,7 +65,8 @@ def budget_of(program: Program, scanner: Scanner, *, limits: Limits | None = Non
     windows = [(limits.long_window, 1.0), (limits.short_window, limits.short_factor)] if limits else [(period, 1.0)]
     mean_square = max(most(played, played.energy, window, period)[0] / (window * times) for window, times in windows)
     tx = scanner.transmit
-    return Budget(np.sqrt(mean_square) / GAMMA_BAR, peak / GAMMA_BAR, limits, tx.peak_power, tx.average_power)
+    volts = tx.peak_voltage if np.isfinite(tx.peak_voltage) else None
+    return Budget(np.sqrt(mean_square) / GAMMA_BAR, peak / GAMMA_BAR, limits, tx.peak_power, tx.average_power, volts)
 
 
 def sar_forms(sar: SarModel, limits: Limits) -> tuple[Complex, list[str], NDArray[np.float64]]:
@@ -109,10 +111,25 @@ def forms(n_tx: int, sar: SarModel | None, budget: Budget | None) -> Forms:
         names.append("forward power, all channels")
         most.append(budget.average_power)
     channel = [budget.peak_power] if budget.peak_power is not None else []
-    if budget.peak_voltage is not None:
+    if budget.peak_voltage is not None and budget.s_matrix is not None:
+        row = plug_rows(budget, n_tx) * budget.peak_b1 / budget.peak_voltage  # volts of each port, over the limit
+        matrices.append(np.asarray(row.conj()[:, :, None] * row[:, None, :], complex))
+        names += ["voltage at a plug"] * n_tx
+        most += [budget.peak_voltage**2] * n_tx
+    elif budget.peak_voltage is not None:
         channel.append(budget.peak_voltage**2 / (2 * budget.impedance))
     joined = np.concatenate(matrices) if matrices else np.zeros((0, n_tx, n_tx), complex)
     return Forms(joined, tuple(names), np.array(most), min(channel) / budget.peak_b1**2 if channel else None)
+
+
+def plug_rows(budget: Budget, n_tx: int) -> Complex:
+    """(port, tx): V at the plug of each port per sqrt(W) of forward drive, the reflected wave included where it is known."""
+    back = np.zeros((n_tx, n_tx)) if budget.s_matrix is None else np.asarray(budget.s_matrix)
+    if back.shape != (n_tx, n_tx) or not np.isfinite(back).all():
+        raise InputError(
+            f"the S-matrix has shape {back.shape}; it must be ({n_tx}, {n_tx}) and finite, like the transmit channels"
+        )
+    return np.asarray(np.sqrt(2 * budget.impedance) * (np.eye(n_tx) + back), complex)
 
 
 def scaled(given: Forms, scale: float) -> Forms:

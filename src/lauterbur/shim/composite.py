@@ -152,6 +152,7 @@ def train_forms(
         budget,
         rms_b1=np.sqrt(plan.duration * plan.energy_ratio / plan.repetition_time / plan.share) / GAMMA_BAR,
         peak_b1=plan.peak_ratio / GAMMA_BAR,
+        s_matrix=None,  # forms add up over pulses, and volts do not: the forward wave alone is limited
     )
     each = [forms(n_tx, model, one) for model in models or (None,)]
     matrices = np.concatenate([f.matrices for f in each])

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lauterbur.safety.sar import SarModel
 from lauterbur.shim.angles import composite_angles
-from lauterbur.shim.budget import Budget, sar_forms
+from lauterbur.shim.budget import Budget, plug_rows, sar_forms
 from lauterbur.shim.composite import TrainPlan
 from lauterbur.shim.pulse import CompositePulse
 from lauterbur.shim.slices import Slices, members, nearest_filled, nearest_slice
@@ -90,7 +90,7 @@ def _cost(models, weights: Complex, drive: float, budget: Budget, mean_square: f
     power = float(square.max() * peak**2)
     figures = {
         "peak power, W": power,
-        "peak voltage, V": float(np.sqrt(2 * budget.impedance * power)),
+        "peak voltage, V": float(np.max(np.abs(weights @ plug_rows(budget, weights.shape[-1]).T)) * drive * peak),
         "mean power, W": float(square.sum(axis=(1, 2)).max() * mean_square),
     }
     for c, most in enumerate((square.max(axis=(0, 1)) * peak**2).tolist()):

@@ -12,7 +12,7 @@ A drive: channel c gets reference_drive x nominal (Hz) x weight_c sqrt(W), so th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,6 +75,8 @@ def design_shim(
         if not isinstance(fields, FieldMaps):
             raise InputError("a B0 shim belongs to one subject; shim the fields of each first (shimmed_fields)")
         fields = shimmed_fields(fields, b0)
+    if budget is not None and budget.peak_voltage is not None and budget.s_matrix is None:
+        budget = replace(budget, s_matrix=fields.s_matrix if isinstance(fields, FieldMaps) else None)
     sites, models = _everybody(fields, sar, target, mode)
     n_tx = len(sites[0].b1)
     static_mode = mode if mode in STATIC_MODES else "mls" if budget is None else "sar"
