@@ -36,6 +36,7 @@ _PUBLIC = {
     "clear": "lauterbur.safety.gate",
     "design_shim": "lauterbur.shim.shim",
     "apply_shim": "lauterbur.shim.playing",
+    "sar_model": "lauterbur.safety.sar",
     "build_program": "lauterbur.sequence.contrasts",
     "Spins": "lauterbur.acquisition.twin.spins",
     "Program": "lauterbur.program",
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from lauterbur.rawdata import RawData
     from lauterbur.recon.reconstruction import reconstruct
     from lauterbur.safety.gate import clear
+    from lauterbur.safety.sar import sar_model
     from lauterbur.scanner.profiles import load_scanner
     from lauterbur.sequence.contrasts import build_program
     from lauterbur.shim.playing import apply_shim

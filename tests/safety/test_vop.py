@@ -124,6 +124,9 @@ def test_degenerate_sets():
     assert len(compress(same, overestimation=0.1, z=5.0)[0]) == 1  # all of it below z
     with pytest.raises(InputError, match="overestimation -1"):
         compress(same, overestimation=-1)
+    same[3, 1] = np.nan
+    with pytest.raises(InputError, match="matrix 3 of 10 holds NaN"):
+        compress(same, overestimation=0.1)
 
 
 @pytest.mark.skipif("LAUTERBUR_TEST_DATA" not in os.environ, reason="needs the folder of test data")

@@ -42,6 +42,9 @@ def compress(
     n_channels = round(packed.shape[1] ** 0.5)
     if not (np.isfinite(overestimation) and overestimation > 0):
         raise InputError(f"overestimation {overestimation}; it must be positive, 0.1 is usual")
+    if not np.isfinite(packed).all():
+        bad = int(np.argmin(np.isfinite(packed).all(axis=1)))
+        raise InputError(f"matrix {bad} of {len(packed)} holds NaN or infinity; SAR needs finite numbers")
     if z is None:
         z = overestimation * largest_eigenvalue(packed)
     if not z > 0:
