@@ -60,9 +60,9 @@ def head(size: float, frequency: float = FREQUENCY) -> Medium:
 
 
 def torso(size: float = 5e-3) -> Medium:
-    """An ellipsoid 34 x 24 cm wide and 1.05 m long, cut to 0.7 m: fat around muscle around lungs and a heart."""
+    """An ellipsoid 40 x 27 cm wide and 1.24 m long, cut to 0.6 m: fat around muscle around lungs and a heart."""
     semi = np.array([0.2, 0.135, 0.62])
-    half = [int(np.ceil(s / size)) + 2 for s in (semi[0], semi[1], 0.35)]
+    half = [int(np.ceil(s / size)) + 2 for s in (semi[0], semi[1], 0.3)]
     x, y, z = (np.arange(-h, h + 1) * size for h in half)
 
     def within(scale: float, cx: float = 0.0, cz: float = 0.0, shape: np.ndarray = semi) -> np.ndarray:
@@ -78,7 +78,7 @@ def torso(size: float = 5e-3) -> Medium:
     for side in (-0.08, 0.08):
         eps[within(1, side, 0.15, np.array([0.06, 0.08, 0.12]))] = tissue(26.3, 0.338)
     eps[within(1, 0.02, 0.12, np.array([0.05, 0.05, 0.06]))] = tissue(74.3, 0.841)
-    eps[np.abs(z) > 0.35 - size] = 1
+    eps[np.abs(z) > 0.3 - size] = 1
     affine = np.diag([size, size, size, 1.0])
     affine[:3, 3] = x[0], y[0], z[0]
     return Medium(eps, affine, FREQUENCY)

@@ -32,7 +32,7 @@ from lauterbur.units import EPSILON_0
 TOLERANCE = 1e-4  # of the residual relative to the incident field, in the body
 TRIED = 24  # directions per channel that memory is set aside for; 15 are usual
 FEWEST = 8  # with fewer kept the oldest are forgotten, which costs iterations
-MODEST = 4 * 2**30  # bytes: rather forget than take more
+MODEST = 3.6 * 2**30  # bytes: rather forget than take more; with the program itself 4 GiB
 SHARE = 0.8  # of the machine's memory that is used at most, unless said otherwise
 CHECKPOINT = 30.0  # s between checkpoints
 Progress = Callable[[float, str], None]  # fraction done, what is done
