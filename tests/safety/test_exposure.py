@@ -366,3 +366,22 @@ def test_an_unused_shim_of_the_wrong_length_refuses_too():
     plan = replace(train(), shims=np.ones((1, TX - 1), complex))
     assert np.all(plan.blocks[:, Column.SHIM] == -1)
     assert {f.quantity for f in findings(plan, MACHINE) if not f.ok} == {"shims that do not fit"}
+
+
+def test_uneven_weights_count_in_watts_and_not_in_the_nominal_field():
+    """A prescan makes the mean over the target nominal, whatever the weights; without one the strongest channel counts."""
+    uneven = np.array([2.0, *[0.5] * (TX - 1)], complex)
+
+    def found(plan, quantity):
+        return next(f.value for f in findings(plan, MACHINE) if f.quantity == quantity)
+
+    even, other, peak, watts = (
+        train(),
+        train(shims=[uneven], which=lambda i: 0),
+        "RF peak B1",
+        "RF peak power per channel",
+    )
+    assert found(other, peak) == pytest.approx(found(even, peak), rel=1e-9)
+    assert found(other, watts) == pytest.approx(4 * found(even, watts), rel=1e-9)
+    unknown = replace(other, reference_drive=None)
+    assert found(unknown, peak) == pytest.approx(2 * found(even, peak), rel=1e-9)

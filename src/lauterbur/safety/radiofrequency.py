@@ -38,7 +38,11 @@ def radiofrequency_findings(
     weights = channel_weights(program, tx.channels)[played.shim]  # (pulse, tx)
     strongest = np.max(np.abs(weights), axis=1)
     drive, scale = program.reference_drive, "by the prescan's reference drive"
+    nominal = (
+        played.peak / GAMMA_BAR
+    )  # T: the mean over the target, whatever the weights; watts and volts judge each channel
     if drive is None:
+        nominal = nominal * strongest  # nobody knows what the weights make
         drive = np.sqrt(tx.peak_power) / (GAMMA_BAR * tx.peak_b1)
         scale = "estimated: all channels at peak power make peak B1"
     coil = np.zeros((tx.channels, tx.channels)) if s_matrix is None else np.asarray(s_matrix)
@@ -46,7 +50,7 @@ def radiofrequency_findings(
 
     profile = f"{scanner.name} profile"
     found = [
-        _peak(program, played, "RF peak B1", played.peak * strongest / GAMMA_BAR, tx.peak_b1, "T",
+        _peak(program, played, "RF peak B1", nominal, tx.peak_b1, "T",
               f"{profile}: nominal, all channels together", 1),
         _peak(program, played, "RF pulse length", played.end - played.start, tx.max_duration, "s", profile, 0),
         _peak(program, played, "RF peak power per channel", (drive * played.peak * strongest) ** 2, tx.peak_power, "W",
