@@ -50,7 +50,7 @@ def _model(path: str | os.PathLike[str], file: h5py.File) -> SarModel:
         raise FileFormatError(
             path, "attributes", f"it is {kind!r} version {version!r}; expected {KIND!r} version {VERSION}"
         )
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for name in ARRAYS:
         if name in file:
             data = file[name]
@@ -59,7 +59,7 @@ def _model(path: str | os.PathLike[str], file: h5py.File) -> SarModel:
             arrays[name] = np.asarray(data)
     if missing := {"local", "where", "part"} - set(arrays):
         raise FileFormatError(path, "", f"{', '.join(sorted(missing))} missing; the file is not whole")
-    numbers = {}
+    numbers: dict[str, Any] = {}
     for name in NUMBERS:
         value = file.attrs.get(name)
         if not isinstance(value, int | float | np.integer | np.floating):

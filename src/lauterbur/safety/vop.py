@@ -177,6 +177,8 @@ def _complete(
             some = slice(None, None, max(1, len(left) // DIRECTIONS))
             chosen = np.union1d(chosen, left[_set_cover(proof[some], q[left], EAGER * z)])
             left = np.setdiff1d(left, chosen, assume_unique=True)  # they cover themselves
+            if not len(left):
+                break
         if len(left):
             chosen = np.union1d(chosen, left[greedy(q[left], z * (1 - ROUNDING))])
         tell(0.3 + 0.7 * (i + 1) / len(starts))
