@@ -81,9 +81,12 @@ def slew_and_amplitude(scanner: Scanner) -> tuple[float, float]:
     return min(g.slew, left) * MARGIN * GAMMA_BAR, amplitude * GAMMA_BAR
 
 
-def largest_area(time: float, scanner: Scanner) -> float:
-    """1/m: of a lobe that lasts `time` s."""
+def largest_area(time: float, scanner: Scanner, *, is_gentle: bool = False) -> float:
+    """1/m: of a lobe that lasts `time` s. is_gentle: as slow as never stimulates nerves, however long (the rheobase)."""
     slew, amplitude = slew_and_amplitude(scanner)
+    law = scanner.gradients.stimulation
+    if is_gentle and "rheobase" in law and "effective_length" in law:
+        slew = min(slew, MARGIN * law["rheobase"] / law["effective_length"] * GAMMA_BAR)
     rise = min(time / 2, amplitude / slew)
     return slew * rise * (time - rise)
 

@@ -190,13 +190,13 @@ def spoke_window(program: Program, block: int, scanner: Scanner) -> float:
     row = program.blocks[block]
     turn = program.rotations[row[Column.ROTATION]] if row[Column.ROTATION] >= 0 else np.eye(3)
     most = np.abs(turn @ _areas(program, block)) + SPOKE_STEP
-    return up(_window_for(most, scanner), scanner.spectrometer.block_raster)
+    return up(_window_for(most, scanner, is_gentle=True), scanner.spectrometer.block_raster)
 
 
-def _window_for(area: Float, scanner: Scanner) -> float:
+def _window_for(area: Float, scanner: Scanner, *, is_gentle: bool = False) -> float:
     raster = 2 * scanner.gradients.raster
     window = raster * 2
-    while np.any(np.abs(area) > largest_area(window, scanner)):
+    while np.any(np.abs(area) > largest_area(window, scanner, is_gentle=is_gentle)):
         window += raster
     return window
 
