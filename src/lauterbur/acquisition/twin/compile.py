@@ -118,6 +118,7 @@ def timeline(program: Program, *, larmor_frequency: float = 0.0, with_diffusion:
     canonical = np.array([keys.setdefault(_shape_key(p, larmor_frequency), len(keys)) for p in program.rf], np.int32)
     drives, drive_of = _drives(program, pulse_blocks)
     rf, under = canonical[blocks[pulse_blocks, Column.RF]], blocks[pulse_blocks][:, gradient_columns]
+    under[:, :3] = _alike(program, under[:, :3])
     columns = np.column_stack((rf, under, drive_of)) if len(pulse_blocks) else np.zeros((0, 6), np.int32)
     _, first, shape = np.unique(columns, axis=0, return_index=True, return_inverse=True)
     shapes, center_moment = [], np.zeros((len(first), 3))
@@ -208,6 +209,17 @@ def timeline(program: Program, *, larmor_frequency: float = 0.0, with_diffusion:
         tuple(receiver_phase(a, larmor_frequency=larmor_frequency) for a in program.adc),
         adc,
     )
+
+
+def _alike(program: Program, events: NDArray) -> NDArray:
+    """These gradient events (pulse, axis), each by the first that is alike."""
+    known: dict[bytes, int] = {}
+    first = np.full(len(program.gradients) + 1, -1)
+    for i in np.unique(events[events >= 0]):
+        g = program.gradients[i]
+        key = np.concatenate(([g.delay, len(g.time)], g.time, g.waveform)).tobytes()
+        first[i] = known.setdefault(key, int(i))
+    return first[events]
 
 
 def _drives(

@@ -16,7 +16,8 @@ from lauterbur.acquisition.twin.played import Played, PulseShape
 
 Float = NDArray[np.float64]
 GAP = 1e-3  # s: sub-pulses follow one another more closely than this
-SAME = 1e-9  # s, and rad: composites that differ by less are one
+TIME, TURN, AREA = 1e-8, 1e-6, 1e-3  # s, rad, 1/m: composites that differ by less are one
+SAME = 1e-9  # s
 
 
 def fused(played: Played, listens: NDArray[np.bool_]) -> Played:
@@ -39,25 +40,23 @@ def fused(played: Played, listens: NDArray[np.bool_]) -> Played:
     if not any(len(np.unique(drive[run])) > 1 for run in runs):
         return played
 
-    known: dict[bytes, int] = {}
+    known: dict[bytes, list[tuple[int, Float]]] = {}  # by the kinds of sub-pulses
     found: list[PulseShape] = []
     kinds, heads, lasts = [], [], []
     for run in runs:
         parts = [run] if len(np.unique(drive[run])) > 1 else [run[i : i + 1] for i in range(len(run))]
         for part in parts:
-            numbers = np.concatenate(
-                (
-                    kind[part],
-                    np.round((played.time[part] - played.time[part[0]]) / SAME),
-                    np.round(np.angle(np.exp(1j * (played.phase[part] - played.phase[part[0]]))) / SAME),
-                    np.round((played.k[part] - played.k[part[0]]).ravel(), 6),
-                )
-            )
-            key = (numbers + 0.0).tobytes()
-            if key not in known:
-                known[key] = len(found)
+            late = played.time[part] - played.time[part[0]]
+            turn = np.angle(np.exp(1j * (played.phase[part] - played.phase[part[0]])))
+            away = (played.k[part] - played.k[part[0]]).ravel()
+            numbers = np.concatenate((late / TIME, turn / TURN, away / AREA))
+            alike = known.setdefault(kind[part].tobytes(), [])
+            which = next((i for i, other in alike if np.abs(other - numbers).max() < 1), None)
+            if which is None:
+                which = len(found)
+                alike.append((which, numbers))
                 found.append(shapes[kind[part[0]]] if len(part) == 1 else _joined(played, part))
-            kinds.append(known[key])
+            kinds.append(which)
             heads.append(part[0])
             lasts.append(part[-1])
     last = np.array(lasts)

@@ -61,11 +61,12 @@ def _hard(
     shape: PulseShape, weights: NDArray[np.complex128], b1: NDArray[np.complex128], spins: Spins, row: int
 ) -> tuple[PulseShape, NDArray[np.complex128]]:
     """The hard pulse, and the relative field (n,) that makes it turn every spin as the composite does."""
+    played = _joined_steps(shape)
     angle, turn = np.empty(len(spins)), np.empty(len(spins), complex)
     for lo in range(0, len(spins), CHUNK):
         some = slice(lo, lo + CHUNK)
         maps = pulse_maps(
-            shape,
+            played,
             weights @ b1[:, some],
             spins.off_resonance[some],
             spins.position[some],
@@ -91,3 +92,19 @@ def _hard(
     one = pulse_maps(hard, np.ones((row + 1, 1)), still, np.zeros((1, 3)), still + np.inf, still + np.inf)
     phase = np.angle(turn) - np.angle(one[4, 0] + 1j * one[5, 0])
     return hard, angle / typical * np.exp(1j * phase)
+
+
+def _joined_steps(shape: PulseShape) -> PulseShape:
+    """Neighbouring steps that turn magnetisation alike as one: exact but for the relaxation within."""
+    is_new = np.ones(len(shape.length), bool)
+    same_field = np.abs(np.diff(shape.b1)) <= 1e-9 * np.abs(shape.b1).max()
+    same_gradient = np.abs(np.diff(shape.gradient, axis=0)).max(axis=1) <= 1e-6 * max(np.abs(shape.gradient).max(), 1.0)
+    is_new[1:] = ~(same_field & same_gradient & (np.diff(shape.drive) == 0))
+    first = np.flatnonzero(is_new)
+    return replace(
+        shape,
+        length=np.add.reduceat(shape.length, first),
+        b1=shape.b1[first],
+        gradient=shape.gradient[first],
+        drive=shape.drive[first],
+    )
