@@ -23,7 +23,7 @@ from lauterbur.errors import ResourceError
 MAX_ATOMS = 600_000
 FEW_ATOMS = 2000  # need no interpolation
 TRAIN = 5  # times finer than a pulse's are the details that a train of pulses may have
-LEAVES = 12
+LEAVES = 12, 36  # of a field that all pulses share; and where what prepares has another
 SHOWN_SPINS = 100_000  # that the cuts are judged by
 FEW_SPINS = 3000  # below that a leaf is not worth cutting
 FIRST = 5  # of the candidates are tried before the others
@@ -109,7 +109,7 @@ def _leaves(full: Parameters) -> NDArray[np.int16]:
     spans, cuts = {0: np.ptp(columns, axis=0)}, []
     if spans[0].max() < 0.5:
         return np.zeros(n, np.int16)
-    while len(spans) < LEAVES:
+    while len(spans) < LEAVES[int(full["b1_prepared"].any())]:
         widest = max(spans, key=lambda i: spans[i].max())
         if spans[widest].max() < 0.6:
             break
