@@ -52,7 +52,10 @@ def steep(tmp_path):
 
 def test_help_names_every_verb():
     text = run("--help").output
-    assert all(verb in text for verb in ("protocols", "scan", "simulate", "recon", "check", "show", "fields", "shim", "compare"))
+    assert all(
+        verb in text
+        for verb in ("protocols", "scan", "simulate", "recon", "check", "show", "fields", "shim", "compare")
+    )
 
 
 def test_the_documented_options_are_the_real_ones():
