@@ -11,7 +11,7 @@ from lauterbur.units import GAMMA_BAR, ms, mT_per_m
 scanner = lb.load_scanner("5T")
 
 
-def echo_train(spacing, n_echoes=64, amplitude=30 * mT_per_m, rise=0.2 * ms):
+def echo_train(spacing, n_echoes=64, amplitude=15 * mT_per_m, rise=0.2 * ms):
     time = np.array([0, rise, spacing - rise, spacing])
     lobe = GAMMA_BAR * amplitude * np.array([0.0, 1, 1, 0])
     blocks = np.full((n_echoes, len(Column)), -1, np.int32)
