@@ -23,7 +23,7 @@ from lauterbur.study.folder import replacing_folder
 from lauterbur.study.planes import window
 from lauterbur.study.record import ScanResult
 from lauterbur.study.summary import versions, write_summary
-from lauterbur.study.transmit import heat, relative_b1, side_by_side
+from lauterbur.study.transmit import heat, relative_angle, side_by_side
 
 FIGURES = {  # findings by name, and how a reader finds them in the table
     "local SAR (10 g), head and trunk, 6 min mean": "local SAR, W/kg",
@@ -57,7 +57,7 @@ def archive_comparison(
             (
                 result.scanner.name,
                 [
-                    ("|B1+| / nominal", relative_b1(prescan), grid, "viridis", (0.0, 2.0)),
+                    ("flip angle / nominal", relative_angle(prescan), grid, "viridis", (0.0, 2.0)),
                     ("10 g SAR, W/kg", heat(prescan, result.program), grid, "inferno", (0.0, hottest)),
                     ("image, each to its own white", image / window(image)[1], result.image.affine, "gray", (0.0, 1.0)),
                 ],
@@ -80,10 +80,10 @@ def archive_comparison(
 
 
 def _figures(result: ScanResult, prescan: Prescan, mask: NDArray[np.bool_]) -> dict[str, float]:
-    size = relative_b1(prescan)[chosen_voxels(prescan.fields, mask)]
+    size = relative_angle(prescan)[chosen_voxels(prescan.fields, mask)]
     found = {
         "scan time, s": duration(result.program),
-        "|B1+| variation in the target, %": 100 * float(np.std(size) / np.mean(size)),
+        "flip-angle variation in the target, %": 100 * float(np.std(size) / np.mean(size)),
     }
     by_name = {finding.quantity: finding.value for finding in result.findings}
     found |= {words: by_name.get(name, float("nan")) for name, words in FIGURES.items()}

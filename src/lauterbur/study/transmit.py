@@ -12,41 +12,51 @@ from numpy.typing import NDArray
 from lauterbur.program import Program
 from lauterbur.safety.heating import sar_map
 from lauterbur.safety.pulses import pulses
+from lauterbur.shim.flip_angle import flip_angle_map
 from lauterbur.shim.planned import Prescan
 from lauterbur.shim.target import body, transmit_affine
 from lauterbur.study.figures import add_axes, new_figure
 from lauterbur.study.planes import to_patient_axes
-from lauterbur.units import GAMMA_BAR
 
+MOST = 40  # maps of heat
 VIEWS = ("axial", "coronal", "sagittal")
 
 
-def relative_b1(prescan: Prescan) -> NDArray[np.float32]:
-    """|B1+| over nominal, (z, y, x) on the transmit grid; NaN outside the body. Of slice-wise weights those of the middle one."""
-    weights = np.atleast_2d(prescan.shim.weights)
-    field = np.tensordot(weights[len(weights) // 2], prescan.fields.b1_plus, axes=1)
-    size = np.abs(field) * GAMMA_BAR * prescan.shim.reference_drive
-    return np.where(body(prescan.fields), size, np.nan).astype(np.float32)
+def relative_angle(prescan: Prescan) -> NDArray[np.float32]:
+    """Flip angle of an excitation over nominal, (z, y, x) on the transmit grid; NaN outside the body. |B1+| / nominal, that is,
+    where weights are static."""
+    shim = prescan.shim
+    nominal = 0.1 if shim.pulse is None else shim.pulse.flip_angle
+    angle = flip_angle_map(prescan.fields, shim, nominal) / nominal
+    return np.where(body(prescan.fields), angle, np.nan).astype(np.float32)
 
 
 def heat(prescan: Prescan, program: Program) -> NDArray[np.float32]:
     """W/kg, (z, y, x) on the transmit grid: 10 g SAR, mean over the program, safety factor included; NaN outside the body.
 
-    The channel weights are those of most pulses; a composite excitation counts with the static weights it started from.
+    Of more than MOST sets of channel weights those that bring the most power.
     """
     played = pulses(program)
-    power = float(played.energy.sum()) / max(float(program.durations.sum()), 1e-9)  # Hz2
-    weights = np.atleast_2d(prescan.shim.weights)
-    drive = weights[len(weights) // 2] * prescan.shim.reference_drive * np.sqrt(power)
-    found = sar_map(prescan.fields, drive) * np.float32(prescan.sar.safety_factor)
-    return np.where(body(prescan.fields), found, np.nan).astype(np.float32)
+    drive = prescan.shim.reference_drive
+    energy = np.bincount(
+        played.shim + 1, played.energy, len(program.shims) + 1
+    )  # Hz2 s, of blocks without a shim first
+    power = energy / max(float(program.durations.sum()), 1e-9)
+    weights = np.concatenate((np.ones((1, len(prescan.fields.b1_plus))), np.conj(program.shims))) * drive
+    watts = power * np.sum(np.abs(weights) ** 2, axis=1) if len(program.shims) else power
+    total = np.zeros(body(prescan.fields).shape, np.float32)
+    for i in np.argsort(-watts)[:MOST]:
+        if watts[i] > 0:
+            total += sar_map(prescan.fields, weights[i] * np.sqrt(power[i]))
+    total *= np.float32(prescan.sar.safety_factor)
+    return np.where(body(prescan.fields), total, np.nan).astype(np.float32)
 
 
 def transmit_figure(prescan: Prescan, program: Program) -> Figure:
-    """Three planes of |B1+| and of 10 g SAR."""
+    """Three planes of the flip angle and of 10 g SAR."""
     affine = transmit_affine(prescan.fields)
     maps = (
-        ("|B1+| / nominal", relative_b1(prescan), "viridis", (0.0, 2.0)),
+        ("flip angle / nominal", relative_angle(prescan), "viridis", (0.0, 2.0)),
         ("10 g SAR, W/kg", heat(prescan, program), "inferno", None),
     )
     figure = new_figure(11, 7.2, is_dark=True)
