@@ -35,6 +35,8 @@ def fused(played: Played, listens: NDArray[np.bool_]) -> Played:
     start = played.time - np.array([s.before for s in shapes])[kind]
     goes_on = is_shimmed[:-1] & is_shimmed[1:] & (use[:-1] == use[1:]) & (frequency[:-1] == frequency[1:])
     goes_on &= (start[1:] - end[:-1] <= GAP) & ~listens[:-1]
+    if not goes_on.any():
+        return played
     edges = np.concatenate(([0], np.flatnonzero(~goes_on) + 1, [n]))
     runs = [np.arange(lo, hi) for lo, hi in pairwise(edges)]
     if not any(len(np.unique(drive[run])) > 1 for run in runs):

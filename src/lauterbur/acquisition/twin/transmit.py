@@ -40,9 +40,9 @@ def transmission(program: Program, fields: FieldMaps, body: NDArray[np.bool_]) -
     distinct, number = np.unique(np.array(weights or [np.ones(n_tx)], complex), axis=0, return_inverse=True)
     shims_column = np.full(program.n_blocks, -1)
     if len(distinct) == 1:
-        mixed, shims_of = np.tensordot(distinct, fields.b1_plus, axes=1), np.zeros((0, 1), complex)
+        mixed, shims_of = _mixed(distinct, fields.b1_plus), np.zeros((0, 1), complex)
     elif len(distinct) <= n_tx:
-        mixed, shims_of = np.tensordot(distinct, fields.b1_plus, axes=1), np.eye(len(distinct), dtype=complex)
+        mixed, shims_of = _mixed(distinct, fields.b1_plus), np.eye(len(distinct), dtype=complex)
     else:
         mixed, shims_of = fields.b1_plus, np.conj(distinct)
     if len(distinct) > 1:
@@ -52,9 +52,10 @@ def transmission(program: Program, fields: FieldMaps, body: NDArray[np.bool_]) -
     if program.reference_drive is not None:
         scale = GAMMA_BAR * program.reference_drive
     else:
-        first = distinct[number.reshape(-1)[0]] if weights else distinct[0]
+        first = int(number.reshape(-1)[0])
+        field = mixed[first] if len(distinct) <= n_tx else _mixed(distinct[first : first + 1], fields.b1_plus)[0]
         inside = body if fields.transmit_affine is None or fields.density is None else fields.density > 0
-        mean = float(np.abs(np.tensordot(first, fields.b1_plus, axes=1)[inside]).mean(dtype=np.float64))
+        mean = float(np.abs(field[inside]).mean(dtype=np.float64))
         if not mean > 0:
             raise InputError(
                 "the transmit field vanishes in the subject, or there is no subject; solve the fields again"
@@ -62,5 +63,14 @@ def transmission(program: Program, fields: FieldMaps, body: NDArray[np.bool_]) -
         scale = 1 / mean
     affine = fields.affine if fields.transmit_affine is None else fields.transmit_affine
     return Transmission(
-        replace(program, blocks=blocks, shims=shims_of), np.asarray(mixed * scale, np.complex64), affine
+        replace(program, blocks=blocks, shims=shims_of), np.asarray(mixed * np.float32(scale), np.complex64), affine
     )
+
+
+def _mixed(weights: NDArray[np.complex128], maps: NDArray[np.complex64]) -> NDArray[np.complex64]:
+    """(drive, z, y, x), channel after channel: no copy of all maps in double precision."""
+    out = np.zeros((len(weights), *maps.shape[1:]), np.complex64)
+    for total, drive in zip(out, weights.astype(np.complex64), strict=True):
+        for weight, one in zip(drive, maps, strict=True):
+            total += one if weight == 1 else weight * one
+    return out
