@@ -61,7 +61,7 @@ class Cast:
         offset = s.off_resonance[chosen]
         if s.off_resonance_gradient is not None and shift.any():
             offset = offset + s.off_resonance_gradient[chosen] @ shift
-        field = self.drives @ self.b1[:, chosen]
+        field = self.b1[:, chosen] if self.is_shared_field else self.drives @ self.b1[:, chosen]
         return {
             "t1": s.t1[chosen],
             "t2": s.t2[chosen],
