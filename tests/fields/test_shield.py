@@ -7,7 +7,15 @@ from scipy.special import jn_zeros, jv
 
 from lauterbur.errors import InputError
 from lauterbur.fields.conductors import SPEED_OF_LIGHT, impedance, pieces
-from lauterbur.fields.shield import columns, lattice_strength, shield_fields, shield_impedance, source_strength, waves
+from lauterbur.fields.shield import (
+    columns,
+    lattice_strength,
+    shield_electric,
+    shield_impedance,
+    shield_magnetic,
+    source_strength,
+    waves,
+)
 from lauterbur.scanner.coils import cylinder_dipoles, cylinder_loops
 from lauterbur.scanner.machine import Conductor
 from lauterbur.units import MU_0
@@ -46,7 +54,8 @@ def test_no_electric_field_along_the_wall_and_no_magnetic_field_through_it(kind)
     basis = waves(b, (0.0, 0.0), FREQUENCY, inner=0.9999 * b, outer=0.101, span=0.4)
     phi, z = 2 * np.pi * np.arange(12) / 12, np.array([0, 0.05, 0.13])
     x, y = b * np.cos(phi), b * np.sin(phi)
-    e, magnetic = shield_fields(columns(basis, x, y, z), source_strength(basis, segments), 2 * np.pi * FREQUENCY)
+    at, strength = columns(basis, x, y, z), source_strength(basis, segments)
+    e, magnetic = shield_electric(at, strength, 2 * np.pi * FREQUENCY), shield_magnetic(at, strength)
     place = np.stack([np.tile(x, 3), np.tile(y, 3), np.repeat(z, 12)], axis=1)
     free_e = electric_field(segments, place, FREQUENCY).reshape(1, 3, 12, 3).transpose(0, 3, 1, 2)
     free_b = magnetic_field(segments, place, FREQUENCY).reshape(1, 3, 12, 3).transpose(0, 3, 1, 2)
@@ -74,7 +83,7 @@ def test_a_long_wire_beside_the_wall_has_its_image_behind_it():
     segments = pieces([Conductor(points, np.ones(len(points)))])
     basis = waves(b, (0.0, 0.0), frequency, inner=0.06, outer=a, span=3.5)
     at = columns(basis, np.array([0.0, 0.05]), np.array([0.02, 0.01]), np.array([0.0]))
-    field = shield_fields(at, source_strength(basis, segments), 2 * np.pi * frequency)[1][0, :, 0].T
+    field = shield_magnetic(at, source_strength(basis, segments))[0, :, 0].T
     place = np.array([[0.0, 0.02], [0.05, 0.01]])
     expected = np.zeros((2, 2))
     for image_x, sense in ((b**2 / a, -1), (-(b**2) / a, 1)):  # opposite of +z at +a, of -z at -a
@@ -108,11 +117,11 @@ def test_the_shield_is_reciprocal_between_any_two_elements():
     ]
     strength = source_strength(basis, pieces(elements))
     at = columns(basis, places[:1, 0], places[:1, 1], places[:1, 2])
-    there = shield_fields(at, strength[:, 1:], 2 * np.pi * FREQUENCY)[0][0, :, 0, 0] @ (0.6, 0.8, 0) * 1e-4
+    there = shield_electric(at, strength[:, 1:], 2 * np.pi * FREQUENCY)[0, :, 0, 0] @ (0.6, 0.8, 0) * 1e-4
     z = shield_impedance(basis, strength, 2 * np.pi * FREQUENCY)
     assert -there == pytest.approx(z[0, 1], rel=2e-3)
     at = columns(basis, places[1:, 0], places[1:, 1], places[1:, 2])
-    back = shield_fields(at, strength[:, :1], 2 * np.pi * FREQUENCY)[0][0, :, 0, 0] @ (0, 0.6, 0.8) * 1e-4
+    back = shield_electric(at, strength[:, :1], 2 * np.pi * FREQUENCY)[0, :, 0, 0] @ (0, 0.6, 0.8) * 1e-4
     assert back == pytest.approx(there, rel=2e-3)
 
 

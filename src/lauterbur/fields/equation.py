@@ -2,7 +2,9 @@
 
 Unknown is E on the faces of the voxels, as good as the continuous flux D = eps E with 1/eps the mean of both sides':
 
-    E - (k^2 + grad div) g * (eps - 1) E = E_inc        on the faces of voxels that are not air
+    E - (k^2 + grad div) g * (eps - 1) E - E_shield = E_inc        on the faces of voxels that are not air
+
+E_shield is what an RF shield around sends back of the body's own currents (fields/lattice.py), where there is one.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from numba import njit, prange
 from numpy.typing import NDArray
 
 from lauterbur.fields.green import Green, green, scattered
+from lauterbur.fields.lattice import Lattice, body_strength, lattice_electric
 from lauterbur.fields.medium import Medium, step
 from lauterbur.fields.static import Level, levels, potential
 from lauterbur.units import EPSILON_0, MU_0
@@ -28,14 +31,16 @@ class Equation:
     contrast: NDArray[np.complex64]  # (unknown,): eps - 1
     grid: Green
     grids: list[Level]
+    medium: Medium
+    shield: Lattice | None
 
 
-def equation(medium: Medium) -> Equation:
+def equation(medium: Medium, shield: Lattice | None = None) -> Equation:
     face = face_permittivity(medium.permittivity)
     where = np.flatnonzero(face != 1)
     k = 2 * np.pi * medium.frequency * np.sqrt(EPSILON_0 * MU_0)
     grid = green(face.shape[1:], step(medium), float(k))
-    return Equation(where, face, face.reshape(-1)[where] - 1, grid, levels(face))
+    return Equation(where, face, face.reshape(-1)[where] - 1, grid, levels(face), medium, shield)
 
 
 def face_permittivity(permittivity: NDArray) -> NDArray[np.complex64]:
@@ -49,19 +54,35 @@ def face_permittivity(permittivity: NDArray) -> NDArray[np.complex64]:
 
 
 def operate(problem: Equation, e: NDArray[np.complex64]) -> NDArray[np.complex64]:
-    """E minus what its polarisation scatters, (unknown,)."""
-    return e - scattered(problem.grid, spread(problem, problem.contrast * e)).reshape(-1)[problem.where]
+    """E minus what its polarisation scatters, and what the shield sends back of it, (vector, unknown)."""
+    image = e.copy()
+    for row, given in zip(image, e, strict=True):
+        row -= scattered(problem.grid, spread(problem, problem.contrast * given)).reshape(-1)[problem.where]
+    if problem.shield is not None:
+        strength = body_strength(problem.medium, problem.shield, (current(problem, row) for row in e))
+        for row, answer in zip(image, lattice_electric(problem.medium, problem.shield, strength), strict=True):
+            row -= answer.reshape(-1)[problem.where]
+    return image
+
+
+def current(problem: Equation, e: NDArray[np.complex64]) -> NDArray[np.complex64]:
+    """A/m2, (3, z, y, x): the polarisation current of E on the faces, (unknown,)."""
+    rate = np.complex64(-2j * np.pi * problem.medium.frequency * EPSILON_0)
+    return spread(problem, rate * problem.contrast * e)
 
 
 def precondition(problem: Equation, f: NDArray[np.complex64]) -> NDArray[np.complex64]:
-    """About the E that this right side would make at frequency zero: fields/static.py."""
+    """About the E that each right side, (vector, unknown), would make at frequency zero: fields/static.py."""
+    answer = f.copy()
     right = np.zeros_like(problem.grids[0].inverse)
     flux = np.zeros((3, *(n + 1 for n in problem.face.shape[1:])), np.complex64)
-    flux[:, 1:, 1:, 1:] = spread(problem, problem.contrast * f)
-    _collect_(right, flux)
     gradient = np.empty_like(problem.face)
-    _gradient_(gradient, potential(problem.grids, right))
-    return f - gradient.reshape(-1)[problem.where]
+    for row, given in zip(answer, f, strict=True):
+        flux[:, 1:, 1:, 1:] = spread(problem, problem.contrast * given)
+        _collect_(right, flux)
+        _gradient_(gradient, potential(problem.grids, right))
+        row -= gradient.reshape(-1)[problem.where]
+    return answer
 
 
 def spread(problem: Equation, values: NDArray[np.complex64]) -> NDArray[np.complex64]:

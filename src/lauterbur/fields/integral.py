@@ -3,6 +3,7 @@
 solution = solve(medium, incident_fields(medium, conductors))
 solution = solve(medium, incident, cache=folder, progress=print)      # goes on where it was stopped
 solution = solve(fine, incident, start=coarse_solution)
+solution = solve(medium, incident, shield=lattice)                    # in an RF shield that answers the body's currents
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +21,19 @@ from scipy import ndimage
 
 from lauterbur.errors import InputError, ResourceError
 from lauterbur.fields.coarse import MARGIN
-from lauterbur.fields.equation import Equation, equation, face_permittivity, operate, precondition, spread
+from lauterbur.fields.equation import (
+    Equation,
+    current,
+    equation,
+    face_permittivity,
+    operate,
+    precondition,
+    spread,
+)
 from lauterbur.fields.green import magnetic, padded_shape
 from lauterbur.fields.incident import Incident
 from lauterbur.fields.krylov import Space, solved
+from lauterbur.fields.lattice import Lattice, body_strength, lattice_electric, lattice_magnetic
 from lauterbur.fields.medium import Medium, step
 from lauterbur.fields.power import given, radiated
 from lauterbur.fields.refine import refined
@@ -75,6 +86,7 @@ def solve(
     medium: Medium,
     incident: Incident,
     *,
+    shield: Lattice | None = None,
     tolerance: float = TOLERANCE,
     start: Solution | None = None,
     progress: Progress | None = None,
@@ -83,6 +95,7 @@ def solve(
 ) -> Solution:
     """The fields of all channels of `incident` in the medium.
 
+    shield    what sends the fields of the body's own currents back to it (the incident field holds its answer to the coil's)
     start     a solution for the same channels, perhaps on a coarser grid: where to begin
     cache     a folder: what was solved before (same medium, same incident field) is read, what was begun is gone on with
     memory    bytes that may be used; ResourceError, before anything is computed, when that is too little
@@ -90,12 +103,12 @@ def solve(
     channels = len(incident.e)
     _check(medium, incident, tolerance, start)
     capacity = _capacity(medium, channels, memory)
-    problem = equation(medium)
+    problem = equation(medium, shield)
     right = incident.e.reshape(channels, -1)[:, problem.where]
     if not np.isfinite(right).all():
         raise InputError("the incident field is not finite in the body; look at the conductors' places and currents")
 
-    keys = channel_keys(medium, right) if cache else []
+    keys = channel_keys(medium, right, shield) if cache else []
     begin = stored(cache, keys, len(problem.where)) if cache else np.zeros(right.shape, np.complex128)
     if start is not None:
         empty = ~begin.any(axis=1)
@@ -112,8 +125,8 @@ def solve(
             written = time.monotonic()
 
     answer = solved(
-        lambda e: operate(problem, e),
-        lambda f: precondition(problem, f),
+        partial(operate, problem),
+        partial(precondition, problem),
         right,
         begin,
         Space(capacity),
@@ -132,25 +145,32 @@ def _results(
     medium: Medium, problem: Equation, incident: Incident, right: NDArray, solution: NDArray[np.complex128]
 ) -> tuple[NDArray, NDArray, NDArray, NDArray, NDArray, float]:
     omega, volume = 2 * np.pi * medium.frequency, step(medium) ** 3
-    current, e = np.zeros((2, len(solution), 3, *medium.permittivity.shape), np.complex64)
+    flow, e = np.zeros((2, len(solution), 3, *medium.permittivity.shape), np.complex64)
     b = incident.b.copy()
     near = ndimage.binary_dilation(medium.permittivity != 1, np.ones((3, 3, 3), bool), MARGIN)
     for channel, x in enumerate(solution):
+        flow[channel] = current(problem, x.astype(np.complex64))
         field = spread(problem, x.astype(np.complex64))
-        current[channel] = np.complex64(-1j * omega * EPSILON_0) * (problem.face - 1) * field
         field *= problem.face  # the flux, which is continuous through faces
         for a in range(3):
             e[channel, a] = (field[a] + np.roll(field[a], 1, 2 - a)) / (2 * medium.permittivity)
         e[channel] *= medium.permittivity != 1
-        b[channel][:, near] += magnetic(problem.grid, current[channel])[:, near]
+        b[channel][:, near] += magnetic(problem.grid, flow[channel])[:, near]
     # on a face each half loses |D|^2 Im(-1/eps) of its own: together Im(eps) |E|^2 of the face
     loss = 0.5 * omega * EPSILON_0 * volume * problem.contrast.imag.astype(np.float64)
     absorbed = (solution.conj() * loss) @ solution.T
     impedance = -volume * (right @ (-1j * omega * EPSILON_0 * problem.contrast * solution).T)
-    gave = np.diag(given(medium, incident, current)).real
-    went = np.diag(absorbed + radiated(medium, current)).real
+    gave, went = np.diag(given(medium, incident, flow)).real.copy(), np.diag(absorbed + radiated(medium, flow)).real
+    if problem.shield is not None:
+        strength = body_strength(medium, problem.shield, flow)
+        fields = zip(
+            lattice_electric(medium, problem.shield, strength), lattice_magnetic(problem.shield, strength), strict=True
+        )
+        for channel, (electric, returned) in enumerate(fields):
+            b[channel][:, near] += returned[:, near]
+            gave[channel] += 0.5 * volume * np.vdot(flow[channel], electric).real
     imbalance = float(np.max(np.abs(gave - went) / np.maximum(np.abs(gave), 1e-300), initial=0.0))
-    return current, e, b, absorbed, impedance, imbalance
+    return flow, e, b, absorbed, impedance, imbalance
 
 
 def _capacity(medium: Medium, channels: int, memory: float | None) -> int:

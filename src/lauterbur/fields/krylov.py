@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lauterbur.errors import ResourceError
 
-Vector = NDArray[np.complex64]  # (unknown,)
+Vectors = NDArray[np.complex64]  # (vector, unknown)
 DROP = 0.02  # of the allowed residual: what is that little in the residuals together is no direction of its own
 STEPS = 200
 
@@ -41,8 +41,8 @@ class Solved:
 
 
 def solved(
-    operator: Callable[[Vector], Vector],
-    preconditioner: Callable[[Vector], Vector],
+    operator: Callable[[Vectors], Vectors],
+    preconditioner: Callable[[Vectors], Vectors],
     right: NDArray[np.complex64],
     start: NDArray[np.complex128],
     space: Space,
@@ -56,10 +56,10 @@ def solved(
     history: list[float] = []
     for _ in range(4):  # a residual that drifted by rounding is computed anew, and gone on from
         residual = right.astype(np.complex128)
-        for row, x in zip(residual, solution, strict=True):
-            if x.any():
-                row -= operator(x.astype(np.complex64))
-                count += 1
+        begun = solution.any(axis=1)
+        if begun.any():
+            residual[begun] -= operator(solution[begun].astype(np.complex64))
+            count += int(begun.sum())
         norm = _norms(residual) / scale
         left = norm.max()
         if (norm <= tolerance).all():
@@ -71,8 +71,8 @@ def solved(
             if (norm <= tolerance * 0.95).all():
                 break
             tried = _directions(residual[norm > tolerance * 0.95], scale[norm > tolerance * 0.95] * tolerance)
-            directions = np.stack([preconditioner(row) for row in tried])
-            images = np.stack([operator(row) for row in directions])
+            directions = preconditioner(tried)
+            images = operator(directions)
             count += len(tried)
             directions, images = _orthonormal(directions, images, space)
             _descend_(solution, residual, directions, images)

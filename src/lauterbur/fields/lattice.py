@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,10 +10,16 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from lauterbur.fields.coarse import MARGIN
-from lauterbur.fields.incident import Incident
 from lauterbur.fields.medium import Medium, step
 from lauterbur.fields.sampling import axis_weights, sample_lattice
-from lauterbur.fields.shield import Columns, columns, lattice_strength, shield_fields, waves
+from lauterbur.fields.shield import (
+    Columns,
+    columns,
+    lattice_strength,
+    shield_electric,
+    shield_magnetic,
+    waves,
+)
 
 TOLERANCE = 1e-4  # of the strongest wave: those below it are left out
 
@@ -36,7 +43,7 @@ def lattice_around(
     coil_ends: tuple[float, float],
 ) -> Lattice:
     size, first, shape = step(medium), medium.affine[:3, 3], medium.permittivity.shape
-    near = _around(medium)
+    near = around(medium)
     body = np.argwhere(near)[:, ::-1] * size + first
     reach = float(np.hypot(body[:, 0] - centre[0], body[:, 1] - centre[1]).max())
     image = radius**2 / max(outer, reach)  # m from the axis: nothing that the shield sends comes from nearer
@@ -76,28 +83,34 @@ def lattice_weights(
     return tuple(weights)
 
 
-def lattice_fields(medium: Medium, lattice: Lattice, strength: NDArray[np.complex128]) -> Incident:
-    """The shield's field of sources of this strength, on the fine grid: e on the body's faces, b in and around it."""
-    electric, magnetic = shield_fields(lattice.columns, strength, 2 * np.pi * medium.frequency)
-    body, near = medium.permittivity != 1, _around(medium)
-    masks = [body | np.roll(body, -1, 2 - axis) for axis in range(3)]
-    e, b = (np.zeros((len(electric), 3, *body.shape), np.complex64) for _ in range(2))
-    for i in range(len(electric)):
-        for axis in range(3):
-            e[i, axis] = _fine(lattice, electric[i, axis], axis + 1) * masks[axis]
-            b[i, axis] = _fine(lattice, magnetic[i, axis], 0) * near
-    return Incident(e, b)
+def lattice_electric(
+    medium: Medium, lattice: Lattice, strength: NDArray[np.complex128]
+) -> Iterator[NDArray[np.complex64]]:
+    """The shield's E on the upper faces of the medium's voxels, (3, z, y, x), for one source of this strength after the other."""
+    for field in shield_electric(lattice.columns, strength, 2 * np.pi * medium.frequency):
+        yield np.stack([_fine(lattice, field[axis], axis + 1) for axis in range(3)])
 
 
-def body_strength(medium: Medium, lattice: Lattice, current: NDArray[np.complex64]) -> NDArray[np.complex128]:
-    """Of the shield's waves, of currents in the body: the transposed interpolation gathers them on the lattice."""
+def lattice_magnetic(lattice: Lattice, strength: NDArray[np.complex128]) -> Iterator[NDArray[np.complex64]]:
+    """The shield's B at the voxels' centres, (3, z, y, x), for one source after the other."""
+    for field in shield_magnetic(lattice.columns, strength):
+        yield np.stack([_fine(lattice, component, 0) for component in field])
+
+
+def body_strength(
+    medium: Medium, lattice: Lattice, currents: Iterable[NDArray[np.complex64]]
+) -> NDArray[np.complex128]:
+    """(2, source, kz, m): of the shield's waves, of currents J in the body, A/m2 on its faces, (3, z, y, x) each.
+
+    The transpose of the interpolation gathers them on the lattice, so that shield and body answer each other reciprocally.
+    """
     cell = np.float32(step(medium) ** 3)
-    gathered = np.zeros((len(current), 3, lattice.shape[0], int(lattice.used.sum())), np.complex64)
-    for i in range(len(current)):
-        for axis in range(3):
-            back = [matrix.T for matrix in lattice.weights[axis + 1]]
-            gathered[i, axis] = sample_lattice(current[i, axis] * cell, back)[:, lattice.used]
-    return lattice_strength(lattice.columns, gathered)
+    back = [[matrix.T for matrix in weights] for weights in lattice.weights[1:]]
+    gathered = [
+        [sample_lattice(component * cell, back[axis])[:, lattice.used] for axis, component in enumerate(current)]
+        for current in currents
+    ]
+    return lattice_strength(lattice.columns, np.array(gathered, np.complex64))
 
 
 def _fine(lattice: Lattice, values: NDArray[np.complex64], place: int) -> NDArray[np.complex64]:
@@ -106,5 +119,6 @@ def _fine(lattice: Lattice, values: NDArray[np.complex64], place: int) -> NDArra
     return sample_lattice(coarse, lattice.weights[place])
 
 
-def _around(medium: Medium) -> NDArray[np.bool_]:
+def around(medium: Medium) -> NDArray[np.bool_]:
+    """(z, y, x): where B is wanted, the body and MARGIN voxels."""
     return ndimage.binary_dilation(medium.permittivity != 1, np.ones((3, 3, 3), bool), MARGIN)

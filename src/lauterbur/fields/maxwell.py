@@ -139,7 +139,7 @@ def summary(fields: TransmitFields, medium: Medium, position: Position) -> dict[
         "nearest_conductor": position.distance,
         "step": step(medium),
         "iterations": fields.loaded.iterations,
-        "shield_answer": fields.loaded.shield_answer,
+        "imbalance": fields.loaded.imbalance,
         "worst_reflection": float(reflected.max()),
         "worst_coupling": float(coupled.max()),
         "missing_power": float(np.linalg.norm(missing_power(fields), 2)),

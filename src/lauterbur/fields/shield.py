@@ -175,13 +175,16 @@ def columns(basis: Waves, x: NDArray[np.float64], y: NDArray[np.float64], z: NDA
     return Columns(basis, flat[0], flat[1], np.exp(1j * z[:, None] * basis.kz).astype(np.complex64))
 
 
-def shield_fields(at: Columns, strength: NDArray[np.complex128], omega: float) -> tuple[NDArray, NDArray]:
-    """E V/m and B T that the shield adds, (source, 3, z, column), for sources of this strength."""
-    basis = at.basis
-    te, tm = strength[0] * basis.te, strength[1] * basis.tm
-    electric = -omega * MU_0 / (8 * np.pi) * _summed(at, te, tm)
-    magnetic = 1j * MU_0 * basis.k / (8 * np.pi) * _summed(at, tm, te)
-    return electric.astype(np.complex64), magnetic.astype(np.complex64)
+def shield_electric(at: Columns, strength: NDArray[np.complex128], omega: float) -> NDArray[np.complex64]:
+    """E V/m that the shield adds, (source, 3, z, column), for sources of this strength."""
+    te, tm = strength[0] * at.basis.te, strength[1] * at.basis.tm
+    return (-omega * MU_0 / (8 * np.pi) * _summed(at, te, tm)).astype(np.complex64)
+
+
+def shield_magnetic(at: Columns, strength: NDArray[np.complex128]) -> NDArray[np.complex64]:
+    """B T that the shield adds, (source, 3, z, column)."""
+    te, tm = strength[0] * at.basis.te, strength[1] * at.basis.tm
+    return (1j * MU_0 * at.basis.k / (8 * np.pi) * _summed(at, tm, te)).astype(np.complex64)
 
 
 def _summed(at: Columns, of_m: NDArray[np.complex128], of_n: NDArray[np.complex128]) -> NDArray[np.complex64]:

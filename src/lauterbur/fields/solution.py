@@ -207,7 +207,7 @@ def _maxwell(
             **_lies(placement),
             "receive_step": steps[1],
             "receive_iterations": heard.iterations,
-            "receive_shield_answer": heard.shield_answer,
+            "receive_imbalance": heard.imbalance,
         },
     )
 

@@ -14,15 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lauterbur.errors import InputError
+from lauterbur.fields.lattice import Lattice
 from lauterbur.fields.medium import Medium, step
 
-VERSION = 1  # of the equation that is solved
+VERSION = 2  # of the equation that is solved
 
 
-def channel_keys(medium: Medium, right: NDArray[np.complex64]) -> list[str]:
-    """One per row of right, (channel, unknown): the medium, the frequency, and what excites this channel."""
+def channel_keys(medium: Medium, right: NDArray[np.complex64], shield: Lattice | None = None) -> list[str]:
+    """One per row of right, (channel, unknown): the medium, the frequency, the shield, and what excites this channel."""
+    around = None if shield is None else (shield.columns.basis.radius, shield.columns.basis.centre)
     common = hashlib.sha256(
-        f"maxwell {VERSION} {step(medium)!r} {medium.frequency!r} {medium.permittivity.shape}".encode()
+        f"maxwell {VERSION} {step(medium)!r} {medium.frequency!r} {medium.permittivity.shape} {around}".encode()
     )
     common.update(medium.permittivity.tobytes())
     keys = []

@@ -1,8 +1,7 @@
 """Coils around a body: incident fields and impedances per port with the shield, then the body, and the shield again.
 
 `coil` is all that does not need the body's own field. That field meets the shield too: what the shield sends back of the currents in the
-body is part of what excites it. `coil_and_body` finds both together, first on a coarse grid (the shield's answer is smooth), then on
-the fine one, and repeats until what is left is small.
+body is part of what excites it, and so part of the equation that `coil_and_body` solves, first on a coarse grid, then on the fine one.
 """
 
 from __future__ import annotations
@@ -18,16 +17,20 @@ from scipy.spatial import cKDTree
 from lauterbur.fields.conductors import impedance, pieces
 from lauterbur.fields.incident import Conductor as Wire
 from lauterbur.fields.incident import Incident, incident_fields
-from lauterbur.fields.integral import TOLERANCE, Solution, face_permittivity, solve
-from lauterbur.fields.lattice import Lattice, body_strength, lattice_around, lattice_fields, lattice_weights
+from lauterbur.fields.integral import TOLERANCE, solve
+from lauterbur.fields.lattice import (
+    Lattice,
+    around,
+    lattice_around,
+    lattice_electric,
+    lattice_magnetic,
+    lattice_weights,
+)
 from lauterbur.fields.medium import Medium, centres, step
 from lauterbur.fields.shield import shield_impedance, source_strength, waves
 from lauterbur.scanner.machine import Conductor
-from lauterbur.units import EPSILON_0
 
 Progress = Callable[[float, str], None]
-ENOUGH = 2e-3  # of the incident field: a weaker answer of the shield is not solved for
-PASSES = 8  # of shield and body answering each other; each is weaker, as `shield_answer` says
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +54,7 @@ class Loaded:
     impedance: NDArray[np.complex128]  # Ohm, (port, port), all in all
     absorbed: NDArray[np.complex128]  # W, (port, port)
     iterations: int
-    shield_answer: tuple[float, ...]  # r.m.s. of the shield's answer to the body over the incident field, pass by pass
+    imbalance: float  # of powers given to the body, absorbed and radiated by it, relative to what was given
 
 
 def coil(
@@ -124,81 +127,18 @@ def coil_and_body(
 
     coarse: the same body on a coarser grid, where to begin; without a shield it is where the solver starts from.
     """
-    sent, start, iterations = None, None, 0
+    start, iterations = None, 0
     if coarse is not None:
-        begun, sent, _ = _settled(coarse, on_grid(coil, coarse), None, None, 10 * tolerance, None, None)
-        start, iterations = begun, begun.iterations
-    solution, sent, answers = _settled(medium, coil, sent, start, tolerance, progress, cache)
-    cell = step(medium) ** 3
-    flow = solution.current.reshape(len(solution.current), -1)
-    z_body = -cell * (coil.incident.e.reshape(len(flow), -1).astype(np.complex128) @ flow.T.astype(np.complex128))
-    impedance = coil.impedance + (z_body + z_body.T) / 2
-    return Loaded(
-        solution.e, solution.b, impedance, _absorbed(medium, flow), iterations + solution.iterations, tuple(answers)
+        begun = on_grid(coil, coarse)
+        start = solve(coarse, begun.incident, shield=begun.lattice, tolerance=10 * tolerance)
+        iterations = start.iterations
+    solution = solve(
+        medium, coil.incident, shield=coil.lattice, tolerance=tolerance, start=start, progress=progress, cache=cache
     )
-
-
-def _settled(
-    medium: Medium,
-    coil: Coil,
-    sent: NDArray[np.complex128] | None,
-    start: Solution | None,
-    tolerance: float,
-    progress: Progress | None,
-    cache: Path | None,
-) -> tuple[Solution, NDArray[np.complex128] | None, list[float]]:
-    """Body and shield in turn, from an answer `sent` of the shield that is known about: the sum of all passes; what the shield sends in
-    the end; by how much, of the incident field, each answer differed from the one before."""
-    incident = coil.incident
-    answers: list[float] = []
-    scale = np.linalg.norm(incident.e.reshape(-1))
-    if sent is not None and coil.lattice is not None:
-        known = lattice_fields(medium, coil.lattice, sent)
-        incident = Incident(incident.e + known.e, incident.b + known.b)
-        del known
-    total = solve(medium, incident, tolerance=tolerance, start=start, progress=progress, cache=cache)
-    del incident
-    lattice = coil.lattice
-    if lattice is None:
-        return total, None, answers
-    sent = np.zeros_like(body_strength(medium, lattice, total.current)) if sent is None else sent
-    while True:
-        left = body_strength(medium, lattice, total.current) - sent  # of waves the shield should send and does not yet
-        answer = lattice_fields(medium, lattice, left)
-        answers.append(float(np.linalg.norm(answer.e.reshape(-1)) / scale))
-        if answers[-1] <= ENOUGH or len(answers) > PASSES:
-            return total, sent, answers
-        more = solve(medium, answer, tolerance=min(0.1, max(tolerance, ENOUGH / 10) / answers[-1]), cache=cache)
-        again = lattice_fields(medium, lattice, body_strength(medium, lattice, more.current))
-        part = _least(answer.e, answer.e - again.e)
-        for whole, field in ((total.e, more.e), (total.b, more.b), (total.current, more.current)):
-            for axis in range(3):
-                whole[:, axis] += np.tensordot(part.astype(np.complex64), field[:, axis], axes=1)
-        sent = sent + np.einsum("ij,wjkm->wikm", part, left)
-        total = replace(total, iterations=total.iterations + more.iterations)
-
-
-def _least(wanted: NDArray[np.complex64], images: NDArray[np.complex64]) -> NDArray[np.complex128]:
-    """(port, port): of which images (port, ...) each row of `wanted` is best made, by least squares.
-
-    A body that nearly lets a wave run along the shield answers itself almost as strongly as it was asked; all ports' answers are then
-    the same few waves, and this sums the whole series of them at once (a step of block conjugate residuals, as in krylov.py).
-    """
-    tall = images.reshape(len(images), -1)
-    scale = 1 / np.maximum(np.linalg.norm(tall, axis=1), 1e-300)
-    gram = np.conj(tall) @ tall.T * scale[:, None] * scale
-    right = np.conj(tall) @ wanted.reshape(len(wanted), -1).T * scale[:, None]
-    return (np.linalg.lstsq(gram.astype(np.complex128), right.astype(np.complex128), rcond=1e-5)[0] * scale[:, None]).T
-
-
-def _absorbed(medium: Medium, flow: NDArray[np.complex64]) -> NDArray[np.complex128]:
-    """W, (port, port): sigma |E|^2 / 2 on the faces, from the polarisation current J = -i w eps0 (eps - 1) E."""
-    face = face_permittivity(medium.permittivity).reshape(-1)
-    omega = 2 * np.pi * medium.frequency
-    inside = face != 1
-    weight = face[inside].imag / (2 * omega * EPSILON_0 * np.abs(face[inside] - 1) ** 2) * step(medium) ** 3
-    used = flow[:, inside].astype(np.complex128)
-    return (used.conj() * weight) @ used.T
+    impedance = coil.impedance + (solution.impedance + solution.impedance.T) / 2
+    return Loaded(
+        solution.e, solution.b, impedance, solution.absorbed, iterations + solution.iterations, solution.imbalance
+    )
 
 
 def _incident(
@@ -207,8 +147,13 @@ def _incident(
     free = incident_fields(medium, wires)
     if lattice is None or strength is None:
         return free
-    added = lattice_fields(medium, lattice, strength)
-    return Incident(free.e + added.e, free.b + added.b)
+    body, near = medium.permittivity != 1, around(medium)
+    faces = np.stack([body | np.roll(body, -1, 2 - axis) for axis in range(3)])
+    added = zip(lattice_electric(medium, lattice, strength), lattice_magnetic(lattice, strength), strict=True)
+    for i, (electric, magnetic) in enumerate(added):
+        free.e[i] += electric * faces
+        free.b[i] += magnetic * near
+    return free
 
 
 def _wires(conductors: tuple[Conductor, ...], modes: NDArray[np.float64], radius: float) -> list[Wire]:
