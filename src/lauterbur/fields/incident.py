@@ -51,17 +51,21 @@ class Incident:
     """What excites the body, per channel, on the medium's grid; zero where it was not asked for."""
 
     e: NDArray[np.complex64]  # V/m, (channel, 3, z, y, x): component x, y, z on the voxel's upper face of that axis
-    b: NDArray[np.complex64]  # T, (channel, 3, z, y, x): at voxel centres
+    b: NDArray[np.complex64] | None = None  # T, (channel, 3, z, y, x): at voxel centres; None: not asked for
 
 
 def incident_fields(medium: Medium, conductors: Sequence[Conductor]) -> Incident:
     """One channel per conductor: e on the faces of the body's voxels, b in the body and MARGIN voxels around."""
+    return Incident(electric(medium, conductors), magnetic(medium, conductors))
+
+
+def electric(medium: Medium, conductors: Sequence[Conductor]) -> NDArray[np.complex64]:
+    """V/m, (channel, 3, z, y, x), on the upper faces of the body's voxels."""
     body = medium.permittivity != 1
     _check_outside(medium, body, conductors)
     omega, size = 2 * np.pi * medium.frequency, step(medium)
     k = float(omega * np.sqrt(EPSILON_0 * MU_0))
-    shape = (len(conductors), 3, *body.shape)
-    e, b = np.zeros(shape, np.complex64), np.zeros(shape, np.complex64)
+    e = np.zeros((len(conductors), 3, *body.shape), np.complex64)
     halves = [_halves(conductor, omega) for conductor in conductors]
     lines = [half[0] for half in halves]
     currents, charges = [half[1] for half in halves], [half[2] for half in halves]
@@ -80,20 +84,31 @@ def incident_fields(medium: Medium, conductors: Sequence[Conductor]) -> Incident
     if any(density.any() for density in charges):
         near = ndimage.binary_dilation(body, ndimage.generate_binary_structure(3, 1))
         scalar = potentials(lines, charges, radii, centres(medium, near), k)
-        phi = np.zeros((len(conductors), *body.shape), np.complex128)
-        phi[:, near] = scalar / (4 * np.pi * EPSILON_0)
-        for a in range(3):
-            faces = body | np.roll(body, -1, 2 - a)
-            slope = (np.roll(phi, -1, 3 - a) - phi) / size
-            e[:, a, faces] -= slope[:, faces]
+        phi = np.zeros(body.shape, np.complex128)
+        for channel, values in enumerate(scalar):
+            phi[near] = values / (4 * np.pi * EPSILON_0)
+            for a in range(3):
+                faces = body | np.roll(body, -1, 2 - a)
+                e[channel, a, faces] -= ((np.roll(phi, -1, 2 - a) - phi) / size)[faces]
+    return e
 
-    near = ndimage.binary_dilation(body, np.ones((3, 3, 3), bool), MARGIN)
-    wide = [
-        max(radius, size / 2) for radius in radii
-    ]  # voxels nearer to a wire lie in air: no spikes for interpolation
-    field = curl(lines, currents, wide, centres(medium, near), k)
-    b[:, :, near] = (MU_0 / (4 * np.pi)) * field.transpose(0, 2, 1)
-    return Incident(e, b)
+
+def magnetic(medium: Medium, conductors: Sequence[Conductor]) -> NDArray[np.complex64]:
+    """T, (channel, 3, z, y, x), at the centres of voxels in the body and MARGIN around."""
+    k = float(2 * np.pi * medium.frequency * np.sqrt(EPSILON_0 * MU_0))
+    near = around(medium)
+    places = centres(medium, near)
+    b = np.zeros((len(conductors), 3, *near.shape), np.complex64)
+    for channel, conductor in enumerate(conductors):
+        segments, current, _ = _halves(conductor, 2 * np.pi * medium.frequency)
+        wide = max(conductor.radius, step(medium) / 2)  # voxels nearer to a wire lie in air: no spikes to interpolate
+        b[channel][:, near] = (MU_0 / (4 * np.pi)) * curl([segments], [current], [wide], places, k)[0].T
+    return b
+
+
+def around(medium: Medium) -> NDArray[np.bool_]:
+    """(z, y, x): where B is wanted, the body and MARGIN voxels."""
+    return ndimage.binary_dilation(medium.permittivity != 1, np.ones((3, 3, 3), bool), MARGIN)
 
 
 def _halves(

@@ -17,10 +17,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from lauterbur.errors import InputError, ResourceError
-from lauterbur.fields.coarse import MARGIN
 from lauterbur.fields.equation import (
     Equation,
     current,
@@ -31,7 +29,7 @@ from lauterbur.fields.equation import (
     spread,
 )
 from lauterbur.fields.green import magnetic, padded_shape
-from lauterbur.fields.incident import Incident
+from lauterbur.fields.incident import Incident, around
 from lauterbur.fields.krylov import Space, solved
 from lauterbur.fields.lattice import Lattice, body_strength, lattice_electric, lattice_magnetic
 from lauterbur.fields.medium import Medium, step
@@ -56,7 +54,9 @@ class Solution:
     medium: Medium
     current: NDArray[np.complex64]  # A/m2, (channel, 3, z, y, x): polarisation current on the voxels' upper faces
     e: NDArray[np.complex64]  # V/m, (channel, 3, z, y, x), at voxel centres; 0 outside the body
-    b: NDArray[np.complex64]  # T, (channel, 3, z, y, x), at voxel centres, in the body and MARGIN voxels around
+    b: NDArray[
+        np.complex64
+    ]  # T, (channel, 3, z, y, x), at voxel centres, in and around the body; without the incident where not given
     absorbed: NDArray[np.complex128]  # W, (channel, channel): absorbed power of drive w is w^H absorbed w
     impedance: NDArray[np.complex128]  # Ohm, (channel, channel): what the body adds to Z of ports that carry 1 A
     residual: NDArray[np.float64]  # (channel,): what the equation is still wrong by, relative to the incident field
@@ -105,6 +105,8 @@ def solve(
     capacity = _capacity(medium, channels, memory)
     problem = equation(medium, shield)
     right = incident.e.reshape(channels, -1)[:, problem.where]
+    from_outside = incident.b
+    del incident  # a whole grid of it is large; a caller that keeps none frees it here
     if not np.isfinite(right).all():
         raise InputError("the incident field is not finite in the body; look at the conductors' places and currents")
 
@@ -135,19 +137,23 @@ def solve(
     )
     if cache:
         store(cache, keys, answer.solution)
-    made = _results(medium, problem, incident, right, answer.solution)
+    made = _results(medium, problem, from_outside, right, answer.solution)
     if progress:
         progress(1.0, f"{channels} channels solved with {answer.iterations} iterations")
     return Solution(medium, *made[:5], answer.residual, made[5], answer.iterations, answer.history)
 
 
 def _results(
-    medium: Medium, problem: Equation, incident: Incident, right: NDArray, solution: NDArray[np.complex128]
+    medium: Medium,
+    problem: Equation,
+    from_outside: NDArray[np.complex64] | None,
+    right: NDArray[np.complex64],
+    solution: NDArray[np.complex128],
 ) -> tuple[NDArray, NDArray, NDArray, NDArray, NDArray, float]:
     omega, volume = 2 * np.pi * medium.frequency, step(medium) ** 3
     flow, e = np.zeros((2, len(solution), 3, *medium.permittivity.shape), np.complex64)
-    b = incident.b.copy()
-    near = ndimage.binary_dilation(medium.permittivity != 1, np.ones((3, 3, 3), bool), MARGIN)
+    b = np.zeros_like(e) if from_outside is None else from_outside.copy()
+    near = around(medium)
     for channel, x in enumerate(solution):
         flow[channel] = current(problem, x.astype(np.complex64))
         field = spread(problem, x.astype(np.complex64))
@@ -159,8 +165,10 @@ def _results(
     # on a face each half loses |D|^2 Im(-1/eps) of its own: together Im(eps) |E|^2 of the face
     loss = 0.5 * omega * EPSILON_0 * volume * problem.contrast.imag.astype(np.float64)
     absorbed = (solution.conj() * loss) @ solution.T
-    impedance = -volume * (right @ (-1j * omega * EPSILON_0 * problem.contrast * solution).T)
-    gave, went = np.diag(given(medium, incident, flow)).real.copy(), np.diag(absorbed + radiated(medium, flow)).real
+    polarised = (-1j * omega * EPSILON_0 * problem.contrast * solution).astype(np.complex64)
+    impedance = -volume * (right.astype(np.complex128) @ polarised.T)
+    gave = np.diag(given(medium, right, polarised)).real.copy()
+    went = np.diag(absorbed + radiated(medium, flow)).real
     if problem.shield is not None:
         strength = body_strength(medium, problem.shield, flow)
         fields = zip(
@@ -190,6 +198,8 @@ def _capacity(medium: Medium, channels: int, memory: float | None) -> int:
 def _check(medium: Medium, incident: Incident, tolerance: float, start: Solution | None) -> None:
     shape = medium.permittivity.shape
     for name, values in (("e", incident.e), ("b", incident.b)):
+        if values is None:
+            continue
         if values.ndim != 5 or values.shape[1:] != (3, *shape) or len(values) != len(incident.e):
             raise InputError(f"incident field {name} has shape {values.shape}; the medium needs (channel, 3, {shape})")
     if not len(incident.e):

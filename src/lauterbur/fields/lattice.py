@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from lauterbur.fields.coarse import MARGIN
+from lauterbur.fields.incident import around
 from lauterbur.fields.medium import Medium, step
 from lauterbur.fields.sampling import axis_weights, sample_lattice
 from lauterbur.fields.shield import (
@@ -117,8 +116,3 @@ def _fine(lattice: Lattice, values: NDArray[np.complex64], place: int) -> NDArra
     coarse = np.zeros(lattice.shape, np.complex64)
     coarse[:, lattice.used] = values
     return sample_lattice(coarse, lattice.weights[place])
-
-
-def around(medium: Medium) -> NDArray[np.bool_]:
-    """(z, y, x): where B is wanted, the body and MARGIN voxels."""
-    return ndimage.binary_dilation(medium.permittivity != 1, np.ones((3, 3, 3), bool), MARGIN)

@@ -8,17 +8,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lauterbur.fields.incident import Incident
 from lauterbur.fields.medium import Medium, step
 from lauterbur.units import EPSILON_0, MU_0
 
 POLAR = 10  # directions between the poles; twice as many around. Enough for bodies of a few radians
 
 
-def given(medium: Medium, incident: Incident, current: NDArray[np.complex64]) -> NDArray[np.complex128]:
-    """W, (channel, channel)."""
+def given(medium: Medium, incident: NDArray[np.complex64], current: NDArray[np.complex64]) -> NDArray[np.complex128]:
+    """W, (channel, channel), of E V/m and J A/m2 on the same faces, (channel, ...)."""
     channels = len(current)
-    work = incident.e.reshape(channels, -1).conj() @ current.reshape(channels, -1).T
+    work = incident.reshape(channels, -1).conj() @ current.reshape(channels, -1).T
     return (work + work.conj().T).astype(np.complex128) * step(medium) ** 3 / 4
 
 

@@ -1,4 +1,4 @@
-"""Coils around a body: incident fields and impedances per port with the shield, then the body, and the shield again.
+"""Coils around a body: impedances and incident fields per port with the shield, then the body, and the shield again.
 
 `coil` is all that does not need the body's own field. That field meets the shield too: what the shield sends back of the currents in the
 body is part of what excites it, and so part of the equation that `coil_and_body` solves, first on a coarse grid, then on the fine one.
@@ -16,11 +16,10 @@ from scipy.spatial import cKDTree
 
 from lauterbur.fields.conductors import impedance, pieces
 from lauterbur.fields.incident import Conductor as Wire
-from lauterbur.fields.incident import Incident, incident_fields
+from lauterbur.fields.incident import Incident, around, electric, magnetic
 from lauterbur.fields.integral import TOLERANCE, solve
 from lauterbur.fields.lattice import (
     Lattice,
-    around,
     lattice_around,
     lattice_electric,
     lattice_magnetic,
@@ -37,7 +36,6 @@ Progress = Callable[[float, str], None]
 class Coil:
     """Conductors in their shield, per port and ampere."""
 
-    incident: Incident  # in the medium
     impedance: NDArray[np.complex128]  # Ohm, (port, port), without body; its real part is loss and radiation
     loss: NDArray[np.float64]  # Ohm, (port,), of the conductors and their capacitors
     wires: list[Wire]  # per port
@@ -85,8 +83,7 @@ def coil(
     port = modes.T @ (induced + charged) @ modes
     reactance = np.abs(np.diag(modes.T @ induced @ modes).imag)
     loss = reactance / unloaded_q if unloaded_q else resistance * (modes**2).sum(axis=0)
-    incident = _incident(medium, wires, lattice, strength)
-    return Coil(incident, port + np.diag(loss), loss, wires, lattice, strength)
+    return Coil(port + np.diag(loss), loss, wires, lattice, strength)
 
 
 def clear_of(medium: Medium, conductors: tuple[Conductor, ...], radius: float) -> Medium:
@@ -105,13 +102,11 @@ def clear_of(medium: Medium, conductors: tuple[Conductor, ...], radius: float) -
 
 
 def on_grid(coil: Coil, medium: Medium) -> Coil:
-    """The same coil, its incident field in the same body on another grid."""
-    lattice = (
-        None
-        if coil.lattice is None
-        else replace(coil.lattice, weights=lattice_weights(medium, coil.lattice.affine, coil.lattice.shape))
-    )
-    return replace(coil, lattice=lattice, incident=_incident(medium, coil.wires, lattice, coil.strength))
+    """The same coil around the same body on another grid."""
+    if coil.lattice is None:
+        return coil
+    weights = lattice_weights(medium, coil.lattice.affine, coil.lattice.shape)
+    return replace(coil, lattice=replace(coil.lattice, weights=weights))
 
 
 def coil_and_body(
@@ -125,35 +120,48 @@ def coil_and_body(
 ) -> Loaded:
     """Maxwell in the body, the shield's answer to the body's own currents included.
 
-    coarse: the same body on a coarser grid, where to begin; without a shield it is where the solver starts from.
+    coarse: the same body on a coarser grid, where the solver begins.
     """
-    start, iterations = None, 0
+    start = None
     if coarse is not None:
         begun = on_grid(coil, coarse)
-        start = solve(coarse, begun.incident, shield=begun.lattice, tolerance=10 * tolerance)
-        iterations = start.iterations
+        start = solve(coarse, electric_field(coarse, begun), shield=begun.lattice, tolerance=10 * tolerance)
+    iterations = 0 if start is None else start.iterations
     solution = solve(
-        medium, coil.incident, shield=coil.lattice, tolerance=tolerance, start=start, progress=progress, cache=cache
+        medium,
+        electric_field(medium, coil),
+        shield=coil.lattice,
+        tolerance=tolerance,
+        start=start,
+        progress=progress,
+        cache=cache,
     )
+    add_magnetic_field_(solution.b, medium, coil)
     impedance = coil.impedance + (solution.impedance + solution.impedance.T) / 2
     return Loaded(
         solution.e, solution.b, impedance, solution.absorbed, iterations + solution.iterations, solution.imbalance
     )
 
 
-def _incident(
-    medium: Medium, wires: list[Wire], lattice: Lattice | None, strength: NDArray[np.complex128] | None
-) -> Incident:
-    free = incident_fields(medium, wires)
-    if lattice is None or strength is None:
-        return free
-    body, near = medium.permittivity != 1, around(medium)
-    faces = np.stack([body | np.roll(body, -1, 2 - axis) for axis in range(3)])
-    added = zip(lattice_electric(medium, lattice, strength), lattice_magnetic(lattice, strength), strict=True)
-    for i, (electric, magnetic) in enumerate(added):
-        free.e[i] += electric * faces
-        free.b[i] += magnetic * near
-    return free
+def electric_field(medium: Medium, coil: Coil) -> Incident:
+    """V/m per ampere in each port, on the faces of the body's voxels: of the conductors, and what the shield adds to it."""
+    e = electric(medium, coil.wires)
+    if coil.lattice is not None and coil.strength is not None:
+        body = medium.permittivity != 1
+        faces = np.stack([body | np.roll(body, -1, 2 - axis) for axis in range(3)])
+        for whole, added in zip(e, lattice_electric(medium, coil.lattice, coil.strength), strict=True):
+            whole += added * faces
+    return Incident(e)
+
+
+def add_magnetic_field_(b: NDArray[np.complex64], medium: Medium, coil: Coil) -> None:
+    """The coil's own T per ampere in each port, and what the shield adds to it, in and around the body."""
+    near = around(medium)
+    for port, wire in enumerate(coil.wires):
+        b[port] += magnetic(medium, [wire])[0]
+    if coil.lattice is not None and coil.strength is not None:
+        for whole, added in zip(b, lattice_magnetic(coil.lattice, coil.strength), strict=True):
+            whole += added * near
 
 
 def _wires(conductors: tuple[Conductor, ...], modes: NDArray[np.float64], radius: float) -> list[Wire]:
