@@ -111,7 +111,7 @@ def solve(
         raise InputError("the incident field is not finite in the body; look at the conductors' places and currents")
 
     keys = channel_keys(medium, right, shield) if cache else []
-    begin = stored(cache, keys, len(problem.where)) if cache else np.zeros(right.shape, np.complex128)
+    begin = stored(cache, keys, len(problem.where)) if cache else np.zeros(right.shape, np.complex64)
     if start is not None:
         empty = ~begin.any(axis=1)
         begin[empty] = refined(start.medium, start.current[empty], medium, problem.face, problem.where)

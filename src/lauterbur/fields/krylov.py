@@ -44,7 +44,7 @@ def solved(
     operator: Callable[[Vectors], Vectors],
     preconditioner: Callable[[Vectors], Vectors],
     right: NDArray[np.complex64],
-    start: NDArray[np.complex128],
+    start: NDArray[np.complex64],
     space: Space,
     tolerance: float,
     report: Callable[[NDArray[np.complex128], NDArray[np.float64], int], None] = lambda *_: None,

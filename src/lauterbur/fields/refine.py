@@ -17,12 +17,12 @@ def refined(
     fine: Medium,
     face: NDArray[np.complex64],
     where: NDArray[np.int64],
-) -> NDArray[np.complex128]:
+) -> NDArray[np.complex64]:
     """E on the fine medium's faces `where`, (channel, unknown), from the currents on the coarse one's faces.
 
     Faces beyond the coarse body take the flux of the nearest face inside.
     """
-    begin = np.zeros((len(current), len(where)), np.complex128)
+    begin = np.zeros((len(current), len(where)), np.complex64)
     if not len(current):
         return begin
     contrast = face_permittivity(coarse.permittivity)

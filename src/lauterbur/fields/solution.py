@@ -177,6 +177,8 @@ def _maxwell(
         progress=_share(progress, 0.0, 0.7, "transmit"),
         cache=folder,
     )
+    b1_plus, e, s_matrix, transmitted = driven.b1_plus, driven.e, driven.s_matrix, summary(driven, fine, coil)
+    del driven  # the fields per ampere: as large again
     in_shield = _inside(placement.array, coil)
     b1_minus, resistance, heard = receive_fields(
         coarse,
@@ -189,18 +191,18 @@ def _maxwell(
     return FieldMaps(
         affine=subject.affine,
         off_resonance=np.zeros(0, np.float32),
-        b1_plus=driven.b1_plus,
+        b1_plus=b1_plus,
         b1_minus=b1_minus,
         noise_resistance=resistance,
-        e=driven.e,
-        s_matrix=driven.s_matrix,
+        e=e,
+        s_matrix=s_matrix,
         receive_affine=coarse.affine,
         transmit_affine=fine.affine,
         body_mass=subject.body_mass,
         **tissue_maps(fine),
         provenance={
             **owner,
-            "transmit": summary(driven, fine, coil),
+            "transmit": transmitted,
             "receive": "Maxwell: volume integral equation, by reciprocity; perfect preamplifier decoupling"
             + ("; in the transmit array's shield" if in_shield else "; no shield"),
             "noise": "Maxwell: real part of the impedance matrix, with the loops' own loss",

@@ -35,9 +35,9 @@ def channel_keys(medium: Medium, right: NDArray[np.complex64], shield: Lattice |
     return keys
 
 
-def stored(folder: Path, keys: list[str], unknowns: int) -> NDArray[np.complex128]:
+def stored(folder: Path, keys: list[str], unknowns: int) -> NDArray[np.complex64]:
     """(channel, unknown): zero where nothing usable lies in the folder."""
-    found = np.zeros((len(keys), unknowns), np.complex128)
+    found = np.zeros((len(keys), unknowns), np.complex64)
     for row, key in zip(found, keys, strict=True):
         try:
             values = np.load(folder / f"{key}.npy", allow_pickle=False)

@@ -17,7 +17,7 @@ from scipy.spatial import cKDTree
 from lauterbur.fields.conductors import impedance, pieces
 from lauterbur.fields.incident import Conductor as Wire
 from lauterbur.fields.incident import Incident, around, electric, magnetic
-from lauterbur.fields.integral import TOLERANCE, solve
+from lauterbur.fields.integral import TOLERANCE, Solution, solve
 from lauterbur.fields.lattice import (
     Lattice,
     lattice_around,
@@ -122,10 +122,7 @@ def coil_and_body(
 
     coarse: the same body on a coarser grid, where the solver begins.
     """
-    start = None
-    if coarse is not None:
-        begun = on_grid(coil, coarse)
-        start = solve(coarse, electric_field(coarse, begun), shield=begun.lattice, tolerance=10 * tolerance)
+    start = None if coarse is None else begun(coarse, on_grid(coil, coarse), 10 * tolerance)
     iterations = 0 if start is None else start.iterations
     solution = solve(
         medium,
@@ -141,6 +138,13 @@ def coil_and_body(
     return Loaded(
         solution.e, solution.b, impedance, solution.absorbed, iterations + solution.iterations, solution.imbalance
     )
+
+
+def begun(medium: Medium, coil: Coil, tolerance: float) -> Solution:
+    """Where a finer grid begins: the currents, without fields."""
+    solution = solve(medium, electric_field(medium, coil), shield=coil.lattice, tolerance=tolerance)
+    nothing = np.zeros((0, 3, *medium.permittivity.shape), np.complex64)
+    return replace(solution, e=nothing, b=nothing)
 
 
 def electric_field(medium: Medium, coil: Coil) -> Incident:
