@@ -30,7 +30,7 @@ from lauterbur.fields.equation import (
 )
 from lauterbur.fields.green import magnetic, padded_shape
 from lauterbur.fields.incident import Incident, around
-from lauterbur.fields.krylov import Space, solved
+from lauterbur.fields.krylov import solved
 from lauterbur.fields.lattice import Lattice, body_strength, lattice_electric, lattice_magnetic
 from lauterbur.fields.medium import Medium, step
 from lauterbur.fields.power import given, radiated
@@ -39,11 +39,11 @@ from lauterbur.fields.store import channel_keys, store, stored
 from lauterbur.units import EPSILON_0
 
 TOLERANCE = 1e-4  # of the residual relative to the incident field, in the body
-TRIED = 24  # directions per channel that memory is set aside for; 15 are usual
-FEWEST = 8  # with fewer kept the oldest are forgotten, which costs iterations
-MODEST = 3.6 * 2**30  # bytes: rather forget than take more; with the program itself 4 GiB
+TRIED = 24  # images per channel that memory is set aside for; 17 are usual
+FEWEST = 8  # with fewer kept the solver begins anew so often that it takes twice the iterations
+MODEST = 2.9 * 2**30  # bytes: rather begin anew than take more; with program and subject below 3.7 GiB
 SHARE = 0.8  # of the machine's memory that is used at most, unless said otherwise
-CHECKPOINT = 30.0  # s between checkpoints
+CHECKPOINT = 60.0  # s between checkpoints
 Progress = Callable[[float, str], None]  # fraction done, what is done
 
 
@@ -71,15 +71,14 @@ def b1_plus(solution: Solution) -> NDArray[np.complex64]:
 
 
 def memory_needed(medium: Medium, channels: int, tried: int = TRIED) -> int:
-    """Bytes that solve takes besides the medium: incident fields, unknowns, the subspace, transforms or results."""
+    """Bytes that solve takes besides the medium and what the caller keeps: unknowns, the subspace, transforms or results."""
     unknowns = int(np.count_nonzero(face_permittivity(medium.permittivity) != 1))
     cells = medium.permittivity.size
     z, y, x = padded_shape(medium.permittivity.shape)
-    fields = channels * 6 * cells * 8  # of Incident
-    vectors = channels * unknowns * (16 + 16 + 8 + 8) + channels * tried * unknowns * 16
+    vectors = channels * unknowns * (2 * 16 + 6 * 8) + channels * tried * unknowns * 12
     transform = 3 * medium.permittivity.shape[0] * y * x * 8 * 2 + z * y * x // 8 * 8 + 3 * 2**21 * 8
     potential = cells * 8 * 10
-    return fields + max(vectors + transform + potential, 9 * channels * cells * 8 + transform)
+    return max(vectors + transform + potential, 9 * channels * cells * 8 + transform)
 
 
 def solve(
@@ -117,13 +116,13 @@ def solve(
         begin[empty] = refined(start.medium, start.current[empty], medium, problem.face, problem.where)
     written = time.monotonic()
 
-    def report(solution: NDArray[np.complex128], norm: NDArray[np.float64], count: int) -> None:
+    def report(solution: Callable[[], NDArray[np.complex128]], norm: NDArray[np.float64], count: int) -> None:
         nonlocal written
         if progress:
             done = np.clip(np.log(np.maximum(norm, tolerance)) / np.log(tolerance), 0, 1).mean()
             progress(float(0.95 * done), f"{count} iterations, {norm.max():.1e} of the incident field left")
         if cache and time.monotonic() - written > CHECKPOINT:
-            store(cache, keys, solution)
+            store(cache, keys, solution())
             written = time.monotonic()
 
     answer = solved(
@@ -131,7 +130,7 @@ def solve(
         partial(precondition, problem),
         right,
         begin,
-        Space(capacity),
+        capacity,
         tolerance,
         report,
     )
