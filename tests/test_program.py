@@ -1,6 +1,6 @@
 """The vocabulary of programs: waveforms as steps and points, phases and their signs, and the content hash."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -11,6 +11,8 @@ from lauterbur.program import (
     Gradient,
     Program,
     RfPulse,
+    SoftDelay,
+    Trigger,
     adc_blocks,
     b1,
     block_starts,
@@ -204,6 +206,54 @@ def test_equal_programs_hash_alike_and_different_ones_do_not():
         replace(program, labels={"LIN": np.zeros(1, np.int32)}),
     ]
     assert len({program_hash(p) for p in [program, *others]}) == 7
+
+
+def test_whatever_changes_what_is_played_changes_the_hash():
+    row = np.zeros((1, len(Column)), np.int32)
+    plan = Program(
+        row,
+        np.array([8e-3]),
+        (RfPulse(np.ones(2) + 0j, np.array([0.5e-3, 1.5e-3]), 2e-3, use="excitation"),),
+        (trapezoid(1.0),),
+        (Adc(4, 1e-5, phase_modulation=np.zeros(4)),),
+        np.eye(3)[None],
+        np.ones((1, 2), complex),
+        ((Trigger(1, 2, 1e-3, 1e-4),),),
+        (SoftDelay(0, 0.0, 1.0, "TE"),),
+        {"LIN": np.zeros(1, np.int32)},
+        reference_drive=0.02,
+    )
+    unheard = {"Gradient": {"kind"}, "Program": {"definitions", "rasters"}}
+
+    def changed(value):
+        if isinstance(value, np.ndarray):
+            return value + 1
+        if isinstance(value, dict):
+            return {key: changed(entry) for key, entry in value.items()}
+        if isinstance(value, tuple):
+            return value + value
+        if isinstance(value, bool):
+            return not value
+        return f"{value} other" if isinstance(value, str) else value + 0.5
+
+    others = {}
+    for thing in (plan, plan.rf[0], plan.gradients[0], plan.adc[0], plan.triggers[0][0], plan.soft_delays[0]):
+        kind = type(thing).__name__
+        for each in fields(thing):
+            if each.name in unheard.get(kind, ()):
+                continue
+            other = replace(thing, **{each.name: changed(getattr(thing, each.name))})
+            place = {"RfPulse": "rf", "Gradient": "gradients", "Adc": "adc", "SoftDelay": "soft_delays"}.get(kind)
+            if kind == "Trigger":
+                other = replace(plan, triggers=((other,),))
+            elif place:
+                other = replace(plan, **{place: (other,)})
+            others[f"{kind}.{each.name}"] = program_hash(other)
+    assert program_hash(plan) not in others.values(), [k for k, v in others.items() if v == program_hash(plan)]
+    assert len(set(others.values())) == len(others)
+    assert program_hash(replace(plan, reference_drive=None)) not in {program_hash(plan), *others.values()}
+    split = (Gradient(np.zeros(1), np.zeros(1)), Gradient(np.zeros(3), np.zeros(3)))
+    assert program_hash(replace(plan, gradients=split)) != program_hash(replace(plan, gradients=split[::-1]))
 
 
 def test_a_negative_zero_does_not_change_the_hash():

@@ -15,7 +15,7 @@ from enum import IntEnum
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 Float = NDArray[np.float64]
 Complex = NDArray[np.complex128]
@@ -244,29 +244,45 @@ def gradient_points(program: Program, block: int) -> tuple[Float, Float]:
 
 
 def program_hash(program: Program) -> str:
-    """A content hash: equal programs hash alike, however they were made."""
+    """A content hash of all that changes what is played or how loud: equal programs hash alike, however they were made.
+
+    Not in it: definitions and rasters, which say how a program was meant or is written, and a gradient's kind.
+    """
     digest = hashlib.sha256()
 
-    def add(*arrays: Any) -> None:
-        for array in arrays:
-            # + 0 makes negative zeros positive ones
-            digest.update(np.ascontiguousarray(array + 0).tobytes() if not isinstance(array, str) else array.encode())
+    def add(values: Any, kind: DTypeLike = np.float64) -> None:
+        array = np.asarray(values, kind) + 0  # makes negative zeros positive ones
+        digest.update(f"{array.shape}".encode())  # so that no number can change its place unseen
+        digest.update(np.ascontiguousarray(array).tobytes())
 
-    add(
-        np.asarray(program.blocks, np.int32),
-        np.asarray(program.durations, np.float64),
-        program.rotations,
-        program.shims,
-    )
+    def name(text: str) -> None:
+        digest.update(f"{len(text)}:{text}".encode())
+
+    add(program.blocks, np.int32)
+    add(program.durations)
+    add(program.rotations)
+    add(program.shims, np.complex128)
+    add([] if program.reference_drive is None else [program.reference_drive])
+    add([len(program.rf), len(program.gradients), len(program.adc), len(program.triggers), len(program.soft_delays)])
     for p in program.rf:
-        add(p.waveform, p.time, np.array([p.duration, p.delay, p.center, p.frequency_offset, p.phase_offset]), p.use)
-        add(np.array([p.frequency_ppm, p.phase_ppm, p.is_stepped]))
+        add(p.waveform, np.complex128)
+        add(p.time)
+        add([p.duration, p.delay, p.center, p.frequency_offset, p.phase_offset, p.frequency_ppm, p.phase_ppm])
+        add([p.is_stepped])
+        name(p.use)
     for g in program.gradients:
-        add(g.time, g.waveform, np.array([g.delay]))
+        add(g.time)
+        add(g.waveform)
+        add([g.delay])
     for a in program.adc:
-        add(np.array([a.n_samples, a.dwell, a.delay, a.frequency_offset, a.phase_offset, a.frequency_ppm, a.phase_ppm]))
-        if a.phase_modulation is not None:
-            add(a.phase_modulation)
-    for name in sorted(program.labels):
-        add(name, np.asarray(program.labels[name], np.int32))
+        add([a.n_samples, a.dwell, a.delay, a.frequency_offset, a.phase_offset, a.frequency_ppm, a.phase_ppm])
+        add([] if a.phase_modulation is None else a.phase_modulation)
+    for together in program.triggers:
+        add([[t.kind, t.channel, t.delay, t.duration] for t in together])
+    for soft in program.soft_delays:
+        add([soft.number, soft.offset, soft.factor])
+        name(soft.hint)
+    for label in sorted(program.labels):
+        name(label)
+        add(program.labels[label], np.int32)
     return digest.hexdigest()
