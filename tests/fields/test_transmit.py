@@ -8,6 +8,7 @@ from scipy.spatial.transform import Rotation
 
 import lauterbur as lb
 from lauterbur.errors import InputError
+from lauterbur.fields.files import read_fields
 from lauterbur.fields.incident import Incident
 from lauterbur.fields.integral import solve
 from lauterbur.fields.lattice import body_strength, lattice_electric
@@ -278,10 +279,12 @@ def test_solve_fields_by_maxwell_fills_the_noun(tmp_path):
     assert told and 0 <= min(t[0] for t in told) and max(t[0] for t in told) <= 1
     again = lb.solve_fields(scanner, subject, method="maxwell", step=15e-3, receive_step=15e-3, cache=tmp_path)
     assert np.array_equal(again.b1_plus, fields.b1_plus)
-    (kept,) = tmp_path.glob("fields-*.h5")
+    (kept,) = tmp_path.iterdir()  # the checkpoints are gone
+    assert kept.match("fields-*.h5")
     kept.write_bytes(kept.read_bytes()[:1000])  # a corrupted cache is solved again
     once_more = lb.solve_fields(scanner, subject, method="maxwell", step=15e-3, receive_step=15e-3, cache=tmp_path)
     assert np.allclose(once_more.b1_plus, fields.b1_plus, atol=1e-3 * np.abs(fields.b1_plus).max())
+    assert np.array_equal(read_fields(kept, scanner=scanner, subject=subject).e, once_more.e)
     for wrong in (
         {"method": "guess"},
         {"method": "quasi-static", "transmit": "head8"},
@@ -291,3 +294,32 @@ def test_solve_fields_by_maxwell_fills_the_noun(tmp_path):
     ):
         with pytest.raises(InputError):
             lb.solve_fields(scanner, subject, **{"method": "maxwell", **wrong})
+
+
+def test_an_interrupted_solution_leaves_checkpoints_that_serve_and_then_go(tmp_path, monkeypatch):
+    monkeypatch.setattr("lauterbur.fields.integral.CHECKPOINT", 0.0)
+    scanner, subject = load_scanner("5T"), ellipsoid((0.075, 0.095, 0.1), 10e-3)
+    scanner = replace(scanner, receive=(replace(scanner.receive[0], loops=scanner.receive[0].loops[:3]),))
+
+    def solved(cache, progress=None):
+        options = {"method": "maxwell", "step": 15e-3, "receive_step": 15e-3}
+        return lb.solve_fields(scanner, subject, **options, cache=cache, progress=progress)
+
+    def stop(done, text):
+        if done > 0.75:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        solved(tmp_path, stop)
+    (begun,) = tmp_path.iterdir()
+    files = sorted(begun.glob("*.npy"))
+    assert begun.suffix == ".begun" and len(files) >= 8
+    files[0].write_bytes(b"torn")  # solved again, and nothing else is
+    resumed, fresh = solved(tmp_path), solved(None)
+    assert resumed.provenance["transmit"]["iterations"] < fresh.provenance["transmit"]["iterations"]
+    assert np.allclose(resumed.e, fresh.e, atol=2e-3 * np.abs(fresh.e).max())
+    assert [file.suffix for file in tmp_path.iterdir()] == [".h5"]
+
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"file.* cannot be written.*choose another folder"):
+        solved(tmp_path / "file")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lauterbur import __version__
-from lauterbur.errors import FileFormatError, InputError
+from lauterbur.errors import InputError
 from lauterbur.fields.coarse import CoarseBody, body_volume, coarse_body, extended
 from lauterbur.fields.files import fingerprint, read_fields, write_fields
 from lauterbur.fields.maps import FieldMaps
@@ -29,6 +30,7 @@ from lauterbur.fields.noise import noise_resistance
 from lauterbur.fields.placement import Placement, place
 from lauterbur.fields.position import Position, position
 from lauterbur.fields.receive import receive_maps
+from lauterbur.fields.store import opened
 from lauterbur.fields.susceptibility import adjusted, dipole_field, in_tissue
 from lauterbur.scanner.machine import Array, Scanner, Transmit, TransmitArray
 from lauterbur.subject.anatomy import Subject, voxel_volume
@@ -71,7 +73,8 @@ def solve_fields(
     isocentre         m, patient: where a transmit array's middle lies; by default the middle of the body, or of a head
     network           tuning and matching found on another load; by default on this subject (maxwell only)
     step              m, of Maxwell's grid, 4 or 5 mm by default; receive_step: twice that
-    cache             a folder: what was solved before is read from there, what is solved now is kept there
+    cache             a folder: what was solved before is read from there, what is solved now is kept there; an interrupted
+                      solution leaves its checkpoints there, and goes on from them
     """
     if method not in METHODS:
         raise InputError(f"method {method!r} is not known; known are {', '.join(METHODS)}")
@@ -107,14 +110,15 @@ def solve_fields(
         if kept.is_file():
             try:
                 return read_fields(kept, scanner=scanner, subject=subject)
-            except FileFormatError as problem:  # nothing is lost: it is solved again and replaced
+            except InputError as problem:  # nothing is lost: it is solved again and replaced
                 if progress is not None:
                     progress(0.0, f"cache not used: {problem}")
-    fields = _maxwell(scanner, subject, placement, coil, network, (step, receive_step), owner, progress, cache)
+    begun = None if kept is None else opened(kept.with_suffix(".begun"))
+    fields = _maxwell(scanner, subject, placement, coil, network, (step, receive_step), owner, progress, begun)
     fields = _with_static(fields, scanner, subject, shim_order, shim_region)
-    if kept is not None:
-        kept.parent.mkdir(parents=True, exist_ok=True)
+    if kept is not None and begun is not None:
         write_fields(fields, kept)
+        shutil.rmtree(begun, ignore_errors=True)  # checkpoints, of no more use
     return fields
 
 
@@ -164,9 +168,8 @@ def _maxwell(
     steps: tuple[float, float],
     owner: dict[str, Any],
     progress: Progress | None,
-    cache: str | os.PathLike[str] | None,
+    checkpoints: Path | None,
 ) -> FieldMaps:
-    folder = None if cache is None else Path(cache)
     fine = medium_of(subject, scanner.larmor_frequency, steps[0])
     coarse = medium_of(subject, scanner.larmor_frequency, steps[1])
     driven = transmit_fields(
@@ -175,7 +178,7 @@ def _maxwell(
         network=network,
         coarse=coarse if steps[1] > 1.3 * steps[0] else None,
         progress=_share(progress, 0.0, 0.7, "transmit"),
-        cache=folder,
+        cache=checkpoints,
     )
     b1_plus, e, s_matrix, transmitted = driven.b1_plus, driven.e, driven.s_matrix, summary(driven, fine, coil)
     del driven  # the fields per ampere: as large again
@@ -186,7 +189,7 @@ def _maxwell(
         shield_radius=coil.array.shield_radius if in_shield else 0.0,
         centre=coil.centre[:2],
         progress=_share(progress, 0.7, 1.0, "receive"),
-        cache=folder,
+        cache=checkpoints,
     )
     return FieldMaps(
         affine=subject.affine,

@@ -48,15 +48,28 @@ def stored(folder: Path, keys: list[str], unknowns: int) -> NDArray[np.complex64
     return found
 
 
-def store(folder: Path, keys: list[str], solution: NDArray[np.complex128]) -> None:
+def opened(folder: Path) -> Path:
+    """The folder, made where there is none: before minutes are spent on what could not be kept."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise _unwritable(folder, problem) from problem
+    return folder
+
+
+def store(folder: Path, keys: list[str], solution: NDArray[np.complex128]) -> None:
+    opened(folder)
+    try:
         for key, row in zip(keys, solution, strict=True):
             unfinished = folder / f"{key}.{os.getpid()}.unfinished"
             with open(unfinished, "wb") as file:
                 np.save(file, row.astype(np.complex64))
             os.replace(unfinished, folder / f"{key}.npy")
     except OSError as problem:
-        raise InputError(
-            f"the cache of field solutions {folder} cannot be written: {problem}; choose another folder"
-        ) from problem
+        raise _unwritable(folder, problem) from problem
+
+
+def _unwritable(folder: Path, problem: OSError) -> InputError:
+    return InputError(
+        f"the cache of field solutions {folder} cannot be written: {problem.strerror or problem}; choose another folder"
+    )
