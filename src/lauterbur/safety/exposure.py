@@ -83,7 +83,7 @@ def exposure_findings(program: Program, scanner: Scanner, sar: SarModel, mode: s
             value,
             factor * getattr(limits, kind.name),
             "W/kg",
-            f"{limits.sources[kind.name]}, {'any 10 s at most twice the limit' if factor > 1 else 'any 6 min'}; "
+            f"{limits.sources[kind.name]}; {limits.sources['short_window' if factor > 1 else 'long_window']}; "
             f"safety factor {sar.safety_factor:g}",
             _where(sar, int(kind.point[i]), begin, window),
             remedy,

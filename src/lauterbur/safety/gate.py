@@ -31,8 +31,10 @@ from lauterbur.safety.timing import backward, timing_findings
 from lauterbur.safety.waveforms import chunks
 from lauterbur.scanner.machine import Scanner
 
-STATIC_FIELD_LIMIT = 8.0  # T, IEC 60601-2-33: first-level controlled operating mode is above 3 T and up to 8 T
-NORMAL_FIELD = 3.0  # T, the same standard
+STATIC_FIELD_LIMIT = (
+    8.0  # T, IEC 60601-2-33, unconfirmed: first-level controlled operating mode is above 3 T and up to 8 T
+)
+NORMAL_FIELD = 3.0  # T, the same standard, unconfirmed
 MODES = ("normal", "first-level")
 
 
@@ -145,7 +147,7 @@ def _static_field(scanner: Scanner) -> Finding:
         strength,
         STATIC_FIELD_LIMIT,
         "T",
-        "IEC 60601-2-33, first-level controlled operating mode",
+        "IEC 60601-2-33, first-level controlled operating mode, unconfirmed",
         mode="normal"
         if strength <= NORMAL_FIELD
         else "first-level"

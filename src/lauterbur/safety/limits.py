@@ -22,12 +22,14 @@ SOURCES = {
     "whole_body": f"{IEC}, whole-body SAR; first level lowered by 0.25 W/kg per degree above 25 C",
     "head": f"{IEC}, head SAR",
     "partial_body": f"{IEC}, partial-body SAR, R = exposed mass / patient mass",
-    "local_head_trunk": f"{IEC}, local SAR over 10 g of head or trunk (unconfirmed here)",
-    "local_limb": f"{IEC}, local SAR over 10 g of the extremities (unconfirmed here)",
-    "short_factor": f"{IEC}: over any 10 s at most twice the limit (unconfirmed here)",
+    "local_head_trunk": f"{IEC}, local SAR over 10 g of head or trunk (unconfirmed)",
+    "local_limb": f"{IEC}, local SAR over 10 g of the extremities (unconfirmed)",
+    "short_window": "any 10 s, at most twice the limit (the same clause, unconfirmed)",
+    "long_window": "any 6 min (the same clause, unconfirmed)",
 }
-LONG_WINDOW = 360.0  # s, over which every limit is a mean (the same clause)
-SHORT_WINDOW = 10.0  # s, over which the mean may reach short_factor times the limit
+LONG_WINDOW = 360.0  # s, over which every limit is a mean (the same clause, unconfirmed)
+SHORT_WINDOW = 10.0  # s, over which the mean may reach SHORT_FACTOR times the limit (unconfirmed)
+SHORT_FACTOR = 2.0  # (unconfirmed)
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Limits:
     local_limb: float  # W/kg, over 10 g; infinite where local limits do not apply
     long_window: float = LONG_WINDOW  # s
     short_window: float = SHORT_WINDOW  # s
-    short_factor: float = 2.0
+    short_factor: float = SHORT_FACTOR
     sources: Mapping[str, str] = field(
         default_factory=lambda: dict(SOURCES)
     )  # name of a field above -> rule and source
@@ -69,9 +71,9 @@ def iec_limits(
     local = 1.0 if is_local_transmit else math.inf
     return Limits(
         mode=mode,
-        whole_body=2.0 if is_normal else max(4.0 - 0.25 * warm, 2.0),
+        whole_body=2.0 if is_normal else max(4.0 - 0.25 * warm, 2.0),  # SOURCES says whence each of these is
         head=3.2,
         partial_body=10.0 - (8.0 if is_normal else 6.0) * exposed_fraction,
-        local_head_trunk=(10.0 if is_normal else 20.0) * local,
-        local_limb=(20.0 if is_normal else 40.0) * local,
+        local_head_trunk=(10.0 if is_normal else 20.0) * local,  # unconfirmed
+        local_limb=(20.0 if is_normal else 40.0) * local,  # unconfirmed
     )

@@ -29,7 +29,7 @@ from lauterbur.scanner.machine import Scanner
 NORMAL_MODE = 0.8  # of the mean nerve threshold, IEC 60601-2-33
 FIRST_LEVEL = 1.0  # of the same
 CARDIAC_RATE = 20.0  # T/s, IEC 60601-2-33, unconfirmed
-CARDIAC_TIME = 3e-3  # s, the same
+CARDIAC_TIME = 3e-3  # s, the same, unconfirmed
 SAME_GRADIENT = 1e-6  # T/m: neighbouring pieces that differ by less meet
 
 
