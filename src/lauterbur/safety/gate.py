@@ -148,6 +148,7 @@ def _static_field(scanner: Scanner) -> Finding:
         STATIC_FIELD_LIMIT,
         "T",
         "IEC 60601-2-33, first-level controlled operating mode, unconfirmed",
+        remedy=f"no program mends this: use a magnet of at most {STATIC_FIELD_LIMIT:g} T",
         mode="normal"
         if strength <= NORMAL_FIELD
         else "first-level"
