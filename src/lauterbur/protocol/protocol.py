@@ -6,6 +6,7 @@ cannot do is found when a sequence is built for it (sequence/).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +17,10 @@ from lauterbur.units import deg, mm, ms
 Vector = tuple[float, float, float]
 
 CONTRASTS = ("GRE", "MPRAGE", "TSE", "FLAIR", "BSSFP", "EPI")
-MULTISLICE = ("TSE", "FLAIR", "EPI")  # always slice by slice
-VOLUMES = ("MPRAGE",)  # always 3D; GRE and BSSFP are either
+MULTISLICE = ("TSE", "FLAIR", "EPI")  # slice by slice unless the protocol says 3D
+VOLUMES = ("MPRAGE",)  # always 3D; GRE, BSSFP and TSE are either
+SLICES_ONLY = ("FLAIR", "EPI")
+SAMPLINGS = ("regular", "caipi", "poisson")
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,11 @@ class Protocol:
     acceleration: tuple[int, int] = (1, 1)  # along phase, partition
     reference_lines: tuple[int, int] = (0, 0)  # fully sampled lines about k = 0, along phase, partition
     partial_fourier: tuple[float, float] = (1.0, 1.0)  # sampled part, along phase, partition; early lines are left out
+    sampling: str = "regular"  # of lines and partitions in 3D: one of SAMPLINGS
+    caipi_shift: int = 1  # partitions, from one played line to the next; caipi
+    undersampling: float = 1.0  # covered lines and partitions per played one, exact, the centre included; poisson
+    sampling_seed: int = 0  # which random places; poisson
+    elliptical: bool = False  # corners of k-space are left out, in 3D
     slices: int = 1  # 2D only
     slice_gap: float = 0.0  # m, between the edges of neighbouring slices
     directions: tuple[Vector, Vector, Vector] = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
@@ -95,7 +103,7 @@ def checked(protocol: Protocol) -> Protocol:
     must(p.contrast in CONTRASTS, f"contrast {p.contrast!r} is not known; choose one of {', '.join(CONTRASTS)}")
     must(p.dimensions in (2, 3), f"dimensions is {p.dimensions}; 2 or 3 is possible")
     must(
-        not (p.contrast in MULTISLICE and p.is_3d) and not (p.contrast in VOLUMES and not p.is_3d),
+        not (p.contrast in SLICES_ONLY and p.is_3d) and not (p.contrast in VOLUMES and not p.is_3d),
         f"{p.contrast} in {p.dimensions}D is not available; use dimensions = {2 if p.is_3d else 3}",
     )
     for axis, (size, n) in enumerate(zip(p.fov, p.matrix, strict=True)):
@@ -143,6 +151,7 @@ def checked(protocol: Protocol) -> Protocol:
         within(f"acceleration along {name}", p.acceleration[axis], 1, min(16, n), "")
         within(f"reference_lines along {name}", p.reference_lines[axis], 0, n, "lines")
         within(f"partial_fourier along {name}", p.partial_fourier[axis], 0.55, 1.0, "")
+    _check_sampling(p, must, within)
     within("dummies", p.dummies, 0, 100_000, "")
     within("averages", p.averages, 1, 64, "")
     within("frames", p.frames, 1, 256, "")
@@ -162,3 +171,30 @@ def checked(protocol: Protocol) -> Protocol:
     for axis in range(3):
         within("position", p.position[axis], -1.0, 1.0, "mm", mm)
     return p
+
+
+def _check_sampling(p: Protocol, must: Callable[[bool, str], None], within: Callable[..., None]) -> None:
+    must(p.sampling in SAMPLINGS, f"sampling {p.sampling!r} is not known; choose one of {', '.join(SAMPLINGS)}")
+    is_plain = p.sampling == "regular" and not p.elliptical
+    must(
+        is_plain or p.is_3d, f"sampling {p.sampling}, elliptical = {p.elliptical} needs partitions; use dimensions = 3"
+    )
+    must(
+        is_plain or p.contrast in ("GRE", "TSE"),
+        f"{p.contrast} plays whole partitions; sampling = 'regular' without elliptical is possible, or GRE or TSE",
+    )
+    if p.sampling == "poisson":
+        must(
+            p.acceleration == (1, 1),
+            f"acceleration {list(p.acceleration)} beside sampling = 'poisson'; say undersampling = {np.prod(p.acceleration)}.0 instead",
+        )
+        within("undersampling", p.undersampling, 1.0, 64.0, "")
+        within("sampling_seed", p.sampling_seed, 0, 2**31, "")
+    else:
+        must(
+            p.undersampling == 1,
+            f"undersampling {p.undersampling:g} needs sampling = 'poisson'; {p.sampling} goes by acceleration",
+        )
+    if p.sampling == "caipi":
+        must(min(p.acceleration) > 1, f"caipi shifts partitions between lines: accelerate both, not {p.acceleration}")
+        within("caipi_shift", p.caipi_shift, 0, p.acceleration[1] - 1, "partitions")

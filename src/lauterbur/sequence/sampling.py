@@ -1,4 +1,11 @@
-"""Which lines and partitions are played: regular undersampling with reference lines, partial Fourier."""
+"""Which lines and partitions are played: regular or shifted undersampling, Poisson discs, reference lines, partial Fourier.
+
+         regular           caipi             poisson, elliptical
+line    x . x . x .       x . x . x .          . x . x
+  |     . . . . . .       . . . . . .        x . . . . x
+  v     x . x . x .       . x . x . x        . x o o . .       o: the fully sampled centre
+        . . . . . .       . . . . . .          x . . x
+"""
 
 from __future__ import annotations
 
@@ -9,8 +16,10 @@ from numpy.typing import NDArray
 
 from lauterbur.errors import ProtocolError
 from lauterbur.protocol.protocol import Protocol
+from lauterbur.sequence.poisson import elliptical_radius, poisson_disc
 
 Int = NDArray[np.int64]
+Bool = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -18,8 +27,8 @@ class Lines:
     """Lines of one axis, rising; k = (index - n//2) / fov."""
 
     index: Int  # (line,)
-    regular: NDArray[np.bool_]  # on the undersampled grid
-    reference: NDArray[np.bool_]  # in the fully sampled centre
+    regular: Bool  # on the undersampled grid
+    reference: Bool  # in the fully sampled centre
 
     def __len__(self) -> int:
         return len(self.index)
@@ -66,25 +75,85 @@ class Plane:
 
     line: Int
     partition: Int
-    reference: NDArray[np.bool_]  # REF: calibrates
-    both: NDArray[np.bool_]  # IMA: calibrates and is image data
+    reference: Bool  # REF: calibrates
+    both: Bool  # IMA: calibrates and is image data
+
+    def __len__(self) -> int:
+        return len(self.line)
 
 
 def plane(protocol: Protocol, *, partitions_inside: bool) -> Plane:
     """What a 3D acquisition plays: lines inside partitions, or partitions inside lines.
 
-    A pair is played when both its indices are regular, or when both lie among the reference lines (of an axis that is
-    not accelerated every index counts as both).
+    Regular: a pair is played when both its indices are regular, or when both lie among the reference lines (of an axis
+    that is not accelerated every index counts as both). Other samplings put their own image pairs in place of these.
     """
-    y, z = phase_lines(protocol), partition_lines(protocol)
+    image, reference = pairs(protocol)
+    played = image | reference
     if partitions_inside:
-        iy, iz = np.repeat(np.arange(len(y)), len(z)), np.tile(np.arange(len(z)), len(y))
+        line, partition = np.nonzero(played)
     else:
-        iy, iz = np.tile(np.arange(len(y)), len(z)), np.repeat(np.arange(len(z)), len(y))
-    accelerated = max(protocol.acceleration) > 1
-    image = y.regular[iy] & z.regular[iz]
-    y_reference = y.reference if protocol.acceleration[0] > 1 else np.ones(len(y), bool)
-    z_reference = z.reference if protocol.acceleration[1] > 1 else np.ones(len(z), bool)
-    reference = y_reference[iy] & z_reference[iz] & accelerated
-    keep = image | reference
-    return Plane(y.index[iy][keep], z.index[iz][keep], reference[keep], (reference & image)[keep])
+        partition, line = np.nonzero(played.T)
+    return Plane(line, partition, reference[line, partition], (reference & image)[line, partition])
+
+
+def pairs(protocol: Protocol) -> tuple[Bool, Bool]:
+    """(line, partition): which are image data, and which calibrate the receivers; some are both."""
+    p = protocol
+    shape = p.matrix[1:]
+    if p.sampling == "poisson":
+        return _poisson(p)
+    y, z = phase_lines(p), partition_lines(p)
+    image, reference = np.zeros(shape, bool), np.zeros(shape, bool)
+    if p.sampling == "caipi":
+        _begin(image, p)[...] = caipi(shape, p.acceleration, p.caipi_shift)[_first(p)]
+    else:
+        image[np.ix_(y.index[y.regular], z.index[z.regular])] = True
+    if max(p.acceleration) > 1:
+        y_index = y.index[y.reference] if p.acceleration[0] > 1 else y.index
+        z_index = z.index[z.reference] if p.acceleration[1] > 1 else z.index
+        reference[np.ix_(y_index, z_index)] = True
+    if p.elliptical:
+        inside = elliptical_radius(shape) <= 1
+        image &= inside
+        reference &= inside
+    return image, reference
+
+
+def caipi(shape: tuple[int, ...], acceleration: tuple[int, int], shift: int) -> Bool:
+    """(line, partition): every acceleration[0]-th line, its partitions `shift` further at each: Breuer et al., MRM 2006, 55:549."""
+    line = np.arange(shape[0])[:, None] - shape[0] // 2
+    partition = np.arange(shape[1])[None, :] - shape[1] // 2
+    along_line, along_partition = acceleration
+    turn = line // along_line
+    return (line % along_line == 0) & ((partition - shift * turn) % along_partition == 0)
+
+
+def _poisson(p: Protocol) -> tuple[Bool, Bool]:
+    """Exactly 1 / undersampling of what the protocol covers is played, the fully sampled centre included."""
+    shape = p.matrix[1:]
+    allowed, centre = np.zeros(shape, bool), np.zeros(shape, bool)
+    _begin(allowed, p)[...] = True
+    if p.elliptical:
+        allowed &= elliptical_radius(shape) <= 1
+    block = tuple(
+        slice(n // 2 - count // 2, n // 2 - count // 2 + count)
+        for n, count in zip(shape, p.reference_lines, strict=True)
+    )
+    centre[block] = True
+    n = round(np.count_nonzero(allowed) / p.undersampling)
+    try:
+        image = poisson_disc(allowed, centre, n, p.sampling_seed)
+    except ProtocolError as problem:
+        raise ProtocolError(f"{p.name}: {problem}") from None
+    return image, centre & allowed
+
+
+def _first(p: Protocol) -> tuple[slice, slice]:
+    first = [round(n * (1 - part)) for n, part in zip(p.matrix[1:], p.partial_fourier, strict=True)]
+    return slice(first[0], None), slice(first[1], None)
+
+
+def _begin(mask: Bool, p: Protocol) -> Bool:
+    """The part of k-space that a partial Fourier acquisition covers, as a view."""
+    return mask[_first(p)]
