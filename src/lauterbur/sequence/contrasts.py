@@ -16,6 +16,7 @@ from lauterbur.sequence.epi import echo_planar
 from lauterbur.sequence.gre import spoiled_gradient_echo
 from lauterbur.sequence.mprage import mprage
 from lauterbur.sequence.tse import turbo_spin_echo
+from lauterbur.sequence.tse_volume import volume_turbo_spin_echo
 
 BUILDERS: dict[str, Callable[[Protocol, Scanner], Program]] = {
     "GRE": spoiled_gradient_echo,
@@ -29,7 +30,9 @@ BUILDERS: dict[str, Callable[[Protocol, Scanner], Program]] = {
 
 def build_program(protocol: Protocol, scanner: Scanner) -> Program:
     """What the machine plays for this protocol; a ProtocolError says what it could play instead."""
-    return BUILDERS[checked(protocol).contrast](protocol, scanner)
+    if checked(protocol).contrast == "TSE" and protocol.is_3d:
+        return volume_turbo_spin_echo(protocol, scanner)
+    return BUILDERS[protocol.contrast](protocol, scanner)
 
 
 @dataclass(frozen=True)

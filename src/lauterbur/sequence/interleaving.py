@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lauterbur.errors import ProtocolError
 from lauterbur.protocol.protocol import Protocol
 from lauterbur.sequence.limits import nearest, up
-from lauterbur.sequence.sampling import phase_lines
+from lauterbur.sequence.sampling import Plane, phase_lines
 
 
 @dataclass(frozen=True)
@@ -89,3 +89,23 @@ def dealt(p: Protocol, at_te: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]
         taken & chosen.reference[pick] & chosen.regular[pick],
         n_shots,
     )
+
+
+def dealt_outwards(chosen: Plane, shape: tuple[int, ...], n_echoes: int, at_te: int) -> NDArray[np.int64]:
+    """(shot, echo) indices into the chosen pairs, -1 for none: the centre of k-space at te, its edge furthest from te.
+
+    Rings of one pair per shot, from the centre outwards, go to the echoes nearest to te in turn; within a ring the shots
+    follow each other by angle, so that a shot moves along a ray (Busse et al., MRM 2008, 60:640).
+    """
+    ky, kz = ((index - n // 2) / n for index, n in zip((chosen.line, chosen.partition), shape, strict=True))
+    outwards = np.lexsort((np.arctan2(kz, ky), np.round(np.hypot(ky, kz), 9)))
+    n = len(outwards)
+    n_shots = -(-n // n_echoes)
+    place = np.full(n_shots * n_echoes, -1)
+    place[:n] = outwards
+    order = sorted(range(n_echoes), key=lambda echo: (abs(echo - at_te), -echo))
+    dealt = np.full((n_shots, n_echoes), -1)
+    for ring, echo in zip(place.reshape(n_echoes, n_shots), order, strict=True):
+        taken = ring[ring >= 0]
+        dealt[: len(taken), echo] = taken[np.argsort(np.arctan2(kz[taken], ky[taken]), kind="stable")]
+    return dealt

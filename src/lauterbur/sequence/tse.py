@@ -133,6 +133,25 @@ def train(p: Protocol, limit: Limits, place: float = 0.0) -> Train:
     back = max(step, shortest(2 * echo.before - echo.before - echo.after, limit))
     prephase = max(shortest(echo.before, limit), shortest(pulse.after, limit))
     least = up(max(lead + step, lag + back, pulse.duration - pulse.center + prephase + refocus.center), half) * 2
+    spacing, at_te = echo_times(p, least, half)
+    rest = gentle(REST / p.fov[2], 5e-3, limit)
+    step = nearest(spacing / 2 - lead, half)
+    return Train(
+        excitation=pulse,
+        refocus=refocus,
+        readout=echo,
+        prephase=nearest(spacing / 2 - (pulse.duration - pulse.center) - refocus.center, half),
+        step=step,
+        back=nearest(spacing - step - echo.length - refocus.duration, half),
+        rest=rest,
+        spacing=spacing,
+        n_echoes=p.echo_train,
+        at_te=at_te,
+    )
+
+
+def echo_times(p: Protocol, least: float, half: float) -> tuple[float, int]:
+    """s, and which echo crosses k = 0: the spacing, at least `least`, of which half lies on a raster of `half`."""
     spacing = p.echo_spacing
     wanted = p.te[0]
     if spacing is None:
@@ -150,20 +169,7 @@ def train(p: Protocol, limit: Limits, place: float = 0.0) -> Train:
             f"{p.name}: te {wanted * 1e3:.4g} ms lies outside a train of {p.echo_train} echoes {spacing * 1e3:.4g} ms apart; "
             f"between {spacing * 1e3:.4g} and {p.echo_train * spacing * 1e3:.4g} ms is possible"
         )
-    rest = gentle(REST / p.fov[2], 5e-3, limit)
-    step = nearest(spacing / 2 - lead, half)
-    return Train(
-        excitation=pulse,
-        refocus=refocus,
-        readout=echo,
-        prephase=nearest(spacing / 2 - (pulse.duration - pulse.center) - refocus.center, half),
-        step=step,
-        back=nearest(spacing - step - echo.length - refocus.duration, half),
-        rest=rest,
-        spacing=spacing,
-        n_echoes=p.echo_train,
-        at_te=at_te,
-    )
+    return spacing, at_te
 
 
 def crushed(p: Protocol, limit: Limits, place: float) -> Excitation:
