@@ -36,9 +36,22 @@ SMALL = {
         SLICED, te=(4 * ms,), tr=15 * ms, flip_angle=15 * deg, dummies=2, slices=1, frames=5, lines_per_frame=7
     ),
     "mprage": replace(BASE, contrast="MPRAGE", ti=300 * ms, tr=700 * ms, echo_spacing=12 * ms, dummies=1),
+    "poisson": replace(BASE, matrix=(32, 24, 16), sampling="poisson", undersampling=3.0, reference_lines=(6, 6)),
+    "caipi": replace(BASE, matrix=(32, 24, 12), sampling="caipi", acceleration=(2, 2), reference_lines=(8, 4)),
     "bssfp": replace(BASE, contrast="BSSFP", te=(3 * ms,), tr=6 * ms, slab_thickness=100 * mm),
     "bssfp-2d": replace(SLICED, contrast="BSSFP", te=(4 * ms,), tr=8 * ms, flip_angle=40 * deg),
     "tse": replace(SLICED, contrast="TSE", te=(40 * ms,), tr=600 * ms, echo_train=6, dummies=1),
+    "tse-3d": replace(
+        BASE,
+        contrast="TSE",
+        te=(18 * ms,),
+        tr=300 * ms,
+        echo_train=12,
+        flip_angle=90 * deg,
+        refocusing_angle=120 * deg,
+        rf_duration=0.8 * ms,
+        dummies=1,
+    ),
     "flair": replace(SLICED, contrast="FLAIR", te=(40 * ms,), tr=1200 * ms, ti=300 * ms, echo_train=6, dummies=1),
     "epi": replace(
         SLICED,

@@ -20,6 +20,7 @@ from lauterbur.errors import ProtocolError
 
 Float = NDArray[np.float64]
 APPROACH = 0.5  # of the way to the level that is left after each of the first echoes (Busse 2006: about halving)
+LEAST = 0.02  # of the excited magnetisation: below this there is nothing to hear
 SEARCH = 50  # halvings of the level
 
 
@@ -74,26 +75,27 @@ def refocusing_angles(n: int, spacing: float, t1: float, t2: float, highest: flo
 
     The level is the highest that these angles can hold to the end of the train. Times in s.
     """
+    strongest = math.exp(-spacing / t2) * math.sin(highest / 2) ** 2  # that a first echo can be
     lower, upper = 0.0, 1.0
     best: Float | None = None
     for _ in range(SEARCH):
         level = (lower + upper) / 2
-        angles = _angles_for(prescribed(n, level), spacing, t1, t2)
-        if np.max(angles) <= highest:  # NaN, where an echo is out of reach, never is
+        angles = _angles_for(prescribed(n, level, min(level + APPROACH * (1 - level), strongest)), spacing, t1, t2)
+        if np.max(angles) <= highest + 1e-9:  # NaN, where an echo is out of reach, never is
             lower, best = level, angles
         else:
             upper = level
-    if best is None or not lower > 1e-3:
+    if best is None or not lower > LEAST:
         raise ProtocolError(
             f"refocusing angles of at most {math.degrees(highest):.4g} degrees cannot hold a train of {n} echoes "
-            f"{spacing * 1e3:.3g} ms apart; allow higher ones, or at most about {int(5 * t2 / spacing)} echoes"
+            f"{spacing * 1e3:.3g} ms apart, as echoes of {t2 * 1e3:.3g} ms fade; allow higher angles, or play fewer echoes"
         )
     return best
 
 
-def prescribed(n: int, level: float) -> Float:
+def prescribed(n: int, level: float, first: float) -> Float:
     """(n,) echoes that come halfway nearer to the level each time."""
-    return level + (1 - level) * APPROACH ** np.arange(1.0, n + 1)
+    return level + (first - level) * APPROACH ** np.arange(n)
 
 
 def _angles_for(echoes: Float, spacing: float, t1: float, t2: float) -> Float:

@@ -1,9 +1,9 @@
 """Turbo spin echo of a whole volume with variable refocusing angles (Mugler 2000): long trains, little heat, dark blood.
 
     RF         90y        a1x             a2x            ...      short and not selective, the angles of refocusing.py
-    read       ___/ \____________/c\/~~~\/c\_____/c\/~~~\/c\__    crushers on both sides of the readout
-    phase      __________________/=\_____\=/_____/=\_____\=/__    stepped, and wound back before the next pulse
-    partition  __________________/=\_____\=/_____/=\_____\=/__
+    read       ___/ \\____________/c\\/~~~\\/c\\_____/c\\/~~~\\/c\\__    crushers on both sides of the readout
+    phase      __________________/=\\_____\\=/_____/=\\_____\\=/__    stepped, and wound back before the next pulse
+    partition  __________________/=\\_____\\=/_____/=\\_____\\=/__
 
 Between two refocusing pulses each axis gains twice what it gains from excitation to the first. Blood that moves within the
 voxel between pulses loses its phase: the lower the angles, the longer it stays dephased, and the darker it is (Busse 2008).
@@ -119,9 +119,7 @@ def volume_train(p: Protocol, limit: Limits, field_strength: float) -> VolumeTra
     step = nearest(spacing / 2 - lead, half)
     return VolumeTrain(
         excitation=pulse,
-        refocus=tuple(
-            unselective(hard(float(angle), p.rf_duration, limit, "refocusing"), limit) for angle in angles
-        ),
+        refocus=tuple(unselective(hard(float(angle), p.rf_duration, limit, "refocusing"), limit) for angle in angles),
         angles=angles,
         readout=echo,
         crush=crush,
@@ -179,8 +177,8 @@ def _echoes(
         marks: dict[str, Any] = {"LIN": np.where(heard, line, 0), "PAR": np.where(heard, partition, 0), "SEG": i}
         if chosen.reference.any():
             marks |= {"REF": heard & chosen.reference[pick], "IMA": heard & chosen.both[pick]}
-        steps = {0: before, 1: events.steps(1, step, k_line), 2: events.steps(2, step, k_partition)}
-        backs = {0: after, 1: events.steps(1, back, -k_line), 2: events.steps(2, back, -k_partition)}
+        steps: dict[int, Any] = {0: before, 1: events.steps(1, step, k_line), 2: events.steps(2, step, k_partition)}
+        backs: dict[int, Any] = {0: after, 1: events.steps(1, back, -k_line), 2: events.steps(2, back, -k_partition)}
         layout += [
             Block(refocus.duration, rf=events.pulse(refocus.pulse), labels=marks),
             Block(plan.step, gradients=steps, labels=marks),
