@@ -95,7 +95,7 @@ def refocusing_angles(n: int, spacing: float, t1: float, t2: float, highest: flo
 
 def prescribed(n: int, level: float, first: float) -> Float:
     """(n,) echoes that come halfway nearer to the level each time."""
-    return level + (first - level) * APPROACH ** np.arange(n)
+    return level + (first - level) * np.power(APPROACH, np.arange(float(n)))
 
 
 def _angles_for(echoes: Float, spacing: float, t1: float, t2: float) -> Float:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lauterbur.errors import InputError
+from lauterbur.subject.vasculature import Vasculature
 
 MAP_NAMES = ("proton_density", "t1", "t2", "t2_prime", "off_resonance")
 PARTS = ("", "head", "trunk", "limb")  # of a body, that limits on local SAR tell apart
@@ -107,6 +108,9 @@ class Subject:
     seed: int = 0  # of the natural spread: whose tissue texture it is
     source: str = ""
     part: NDArray[np.uint8] | None = None  # (z, y, x), index into PARTS; None where nobody said
+    vessels: Vasculature | None = (
+        None  # what the points of vessels truly are, for scoring; made by vessels.with_vessels
+    )
     body_mass: float | None = None  # kg, of the whole patient, also of what lies outside the grid
 
     def __post_init__(self) -> None:

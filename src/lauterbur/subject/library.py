@@ -1,7 +1,8 @@
-"""Subjects by name - head, torso, sphere, orientation - and a user's own from a TOML file.
+"""Subjects by name - head, head-vessels, torso, sphere, orientation - and a user's own from a TOML file.
 
 load_subject("head")                         # 1 mm
 load_subject("head", spacing=2 * mm)         # coarser, for quick runs
+load_subject("head-vessels")                 # with the circle of Willis: walls, plaques and a flap as points
 load_subject("torso")                        # a man of 1.75 m and 75 kg, 2.5 mm; others by torso() or a TOML file
 load_subject("mine.toml", seed=3)            # labels or parameter maps as NIfTI, or a torso: see subject/described.py
 """
@@ -23,8 +24,9 @@ from lauterbur.subject.phantoms import orientation, sphere
 from lauterbur.subject.resample import resample
 from lauterbur.subject.tissues import read_tissues
 from lauterbur.subject.torso.build import torso
+from lauterbur.subject.vessels import circle_of_willis, with_vessels
 
-NAMES = ("head", "torso", "sphere", "orientation")
+NAMES = ("head", "head-vessels", "torso", "sphere", "orientation")
 
 
 def subject_names() -> tuple[str, ...]:
@@ -52,6 +54,10 @@ def load_subject(
     name = str(name_or_path)
     if name == "head":
         subject = head(seed=int(seed))
+    elif name == "head-vessels":
+        plain = head(seed=int(seed))
+        subject = with_vessels(plain if spacing is None else resample(plain, spacing), circle_of_willis())
+        subject = replace(subject, name=name)
     elif name == "torso":
         subject = torso(seed=int(seed)) if spacing is None else torso(spacing=spacing, seed=int(seed))
     elif name in ("sphere", "orientation"):

@@ -19,6 +19,7 @@ from lauterbur.subject.head import head
 from lauterbur.subject.resample import MOST_VOXELS, resample
 from lauterbur.subject.torso.build import torso
 from lauterbur.subject.torso.sizing import half_width
+from lauterbur.subject.vasculature import moved
 from lauterbur.units import deg, mm
 
 KINDS = ("head", "torso")
@@ -49,14 +50,15 @@ def vary(subject: Subject, *, scale: ArrayLike = 1.0, shift: ArrayLike = 0.0, ti
     if cloud is not None:
         place = cloud.position @ move[:3, :3].T + step
         cloud = PointCloud(place, cloud.volume * factor.prod(), cloud.tissue)
+    vessels = None if subject.vessels is None else moved(subject.vessels, move)
     mass = None if subject.body_mass is None else subject.body_mass * float(factor.prod())
     if not angle.any():
-        return replace(subject, affine=move @ subject.affine, points=cloud, body_mass=mass)
+        return replace(subject, affine=move @ subject.affine, points=cloud, vessels=vessels, body_mass=mass)
     if subject.maps:
         raise InputError(
             f"subject {subject.name}: its maps ({', '.join(subject.maps)}) cannot be tilted; tilt one made of labels or fractions"
         )
-    return _turned(replace(subject, points=cloud, body_mass=mass), move)
+    return _turned(replace(subject, points=cloud, vessels=vessels, body_mass=mass), move)
 
 
 def population(kind: str, n: int, seed: int = 0, *, spacing: float | None = None, **shape: object) -> Iterator[Subject]:

@@ -100,7 +100,7 @@ def _tissue(path: Path, name: str, entry: Mapping[str, Any], field_range: tuple[
         spread=_spread(path, f"{where}.spread", entry.get("spread", {})),
         susceptibility=number("susceptibility_ppm", 0.0, -1e4, 1e4),
         chemical_shift=number("chemical_shift_ppm", 0.0, -100, 100),
-        diffusion=number("diffusion_um2_per_ms", 0.0, 0, 100) * 1e-9,
+        diffusion=number("diffusion_um2_per_ms", 0.0, 0, 1e6) * 1e-9,
         density=number("density", 1000.0, 0, 3e4),
         dielectric=text("dielectric"),
         field_range=field_range if signal else (0.0, 100.0),
