@@ -162,7 +162,7 @@ def test_a_signalling_nan_in_a_map_is_refused_like_any_other(folder):
 
 
 def test_unknown_names_fields_and_seeds_are_refused():
-    with pytest.raises(InputError, match="head, torso, sphere, orientation"):
+    with pytest.raises(InputError, match="head, head-vessels, torso, sphere, orientation"):
         load_subject("haed")
     with pytest.raises(InputError, match="hold from"):
         load_subject("sphere", field_strength=11.7)
