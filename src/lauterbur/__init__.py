@@ -32,6 +32,8 @@ _PUBLIC = {
     "compile_kernels": "lauterbur.kernels",
     "simulate": "lauterbur.acquisition.twin.simulation",
     "reconstruct": "lauterbur.recon.reconstruction",
+    "calibrate": "lauterbur.recon.coilmaps",
+    "CoilMaps": "lauterbur.recon.coilmaps",
     "solve_fields": "lauterbur.fields.solution",
     "clear": "lauterbur.safety.gate",
     "design_shim": "lauterbur.shim.shim",
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
     from lauterbur.program import Program
     from lauterbur.protocol.library import load_protocol
     from lauterbur.rawdata import RawData
+    from lauterbur.recon.coilmaps import CoilMaps, calibrate
     from lauterbur.recon.reconstruction import reconstruct
     from lauterbur.safety.gate import clear
     from lauterbur.safety.sar import sar_model

@@ -8,8 +8,9 @@ from boxes import Scan, nrmse, ring
 from laws import random_complex
 
 from lauterbur.errors import InputError
-from lauterbur.recon.coils import _span, coarse_maps
+from lauterbur.recon.coils import coarse_maps
 from lauterbur.recon.compress import compression
+from lauterbur.recon.espirit import spanned
 from lauterbur.recon.fft import fft, resized
 from lauterbur.recon.reconstruction import reconstruct
 from lauterbur.recon.whiten import noise_covariance, whitening
@@ -99,7 +100,7 @@ def test_sensitivity_maps_are_the_receivers_up_to_a_common_factor():
 @pytest.mark.parametrize("n_patches", [20, 200])  # fewer than elements, and more
 def test_patches_are_spanned_alike_from_either_gram_matrix(n_patches):
     patches = (random_complex((60, 8), 1) @ random_complex((8, n_patches), 2)).astype(np.complex64)
-    span = _span(patches)
+    span = spanned(patches)
     assert span.shape == (60, 8)
     assert np.allclose(span.conj().T @ span, np.eye(8), atol=1e-4)
     assert np.linalg.norm(patches - span @ (span.conj().T @ patches)) < 1e-4 * np.linalg.norm(patches)

@@ -1,7 +1,6 @@
 """Receiver sensitivities from the fully sampled centre of k-space, and the combination of receivers.
 
-The maps are ESPIRiT's (Uecker et al. 2014, MRM 71:990) on a coarse grid: dominant eigenvectors of the space of k-space
-patches, solved in planes (2D: phase x readout; 3D: partition x phase for every coarse position along the readout). Their
+The maps are ESPIRiT's (espirit.py) on a coarse grid, solved in planes (2D: phase x readout; 3D: partition x phase for every coarse position along the readout). Their
 phase is that of a virtual coil whose receivers are in phase at the object's centre (Parker et al. 2014, MRM 72:563), so
 that the combined phase is smooth and the same for all echoes. Maps have unit sum of squares: a combined image
 is as bright as the root sum of squares, and in SNR units where noise is white.
@@ -17,12 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lauterbur.recon.espirit import PlaneMaps, plane_maps
 from lauterbur.recon.fft import fft, ifft, resized
 
+KERNEL = 6  # patch width of volumes, where every position along the readout is a plane to solve
 Array = NDArray[np.complexfloating[Any, Any]]
-KERNEL = 6  # patch width in k-space points, as in the paper; 5 is twice as fast and a third worse at factor 3
-NULL_SPACE = 0.02  # singular values below this part of the largest span the null space; best of 0.005 to 0.08 on a head
-POWER_ITERATIONS = 20
 
 
 @dataclass(frozen=True)
@@ -33,51 +31,7 @@ class CoarseMaps:
     confidence: NDArray[np.float32]  # (x, z, y): the eigenvalue, near 1 inside the object, less outside
 
 
-def _patches(calibration: Array, kernel: tuple[int, int]) -> Array:
-    """(patch, rx * kernel) rows of every window in (rx, a, b)."""
-    windows = np.lib.stride_tricks.sliding_window_view(calibration, kernel, axis=(1, 2))
-    return windows.transpose(1, 2, 0, 3, 4).reshape(-1, calibration.shape[0] * kernel[0] * kernel[1])
-
-
-def _span(patches: NDArray[np.complex64]) -> NDArray[np.complex64]:
-    """Orthonormal columns that span the patches (element, patch), but for their null space."""
-    are_few = patches.shape[1] < patches.shape[0]
-    gram = patches.conj().T @ patches if are_few else patches @ patches.conj().T  # the smaller one
-    energy, vectors = np.linalg.eigh(gram)
-    loud = energy > NULL_SPACE**2 * max(float(energy[-1]), 1e-30)
-    return patches @ (vectors[:, loud] / np.sqrt(energy[loud])) if are_few else vectors[:, loud]
-
-
-def _plane_operator(calibration: Array, grid: tuple[int, int]) -> NDArray[np.complex64]:
-    """(a, b, rx, rx): at each point of the grid the operator whose eigenvectors of eigenvalue 1 are sensitivities."""
-    n_rx = calibration.shape[0]
-    k_a, k_b = (min(KERNEL, (n + 1) // 2) for n in calibration.shape[1:])
-    rows = _patches(calibration, (k_a, k_b)).astype(np.complex64)
-    signal = _span(rows.T)
-    projector = (signal @ signal.conj().T).reshape(n_rx, k_a, k_b, n_rx, k_a, k_b)
-    lags = np.zeros((n_rx, n_rx, 2 * k_a - 1, 2 * k_b - 1), np.complex64)
-    for i in range(k_a):
-        for j in range(k_b):  # lag = p - q of patch points p, q
-            lags[:, :, k_a - 1 - i : 2 * k_a - 1 - i, k_b - 1 - j : 2 * k_b - 1 - j] += projector[
-                :, :, :, :, i, j
-            ].transpose(0, 3, 1, 2)
-    padded = resized(resized(lags, grid[0], 2), grid[1], 3)
-    scale = np.sqrt(grid[0] * grid[1]) / (k_a * k_b)
-    return ifft(padded * np.complex64(scale), (2, 3)).transpose(2, 3, 0, 1)
-
-
-def _dominant(operator: NDArray[np.complex64], start: Array) -> tuple[NDArray[np.complex64], NDArray[np.float32]]:
-    """Eigenvector (..., rx) and eigenvalue of the largest eigenvalue, by power iteration."""
-    vector = np.broadcast_to(start, operator.shape[:-1]).astype(np.complex64)
-    value = np.zeros(operator.shape[:-2], np.float32)
-    for _ in range(POWER_ITERATIONS):
-        vector = (operator @ vector[..., None])[..., 0]
-        value = np.linalg.norm(vector, axis=-1)
-        vector = vector / np.maximum(value, 1e-20)[..., None]
-    return vector, value
-
-
-def _reference(calibration: Array) -> Array:
+def reference_receiver(calibration: Array) -> Array:
     """(rx,) receivers' weights that are in phase at the object's centre, from (rx, z, y, x) low frequencies."""
     image = ifft(calibration, (1, 2, 3))
     energy = np.sum(np.abs(image) ** 2, axis=0)
@@ -94,7 +48,7 @@ def _reference(calibration: Array) -> Array:
     return weights * np.exp(-1j * np.angle(weights[0]))  # receiver 0 sets the phase, the strongest after compression
 
 
-def _positions(n_k: int, n: int) -> NDArray[np.complex64]:
+def positions(n_k: int, n: int) -> NDArray[np.complex64]:
     """(kx, x): from n_k central points of k-space to n places of the field of view; white noise keeps its level."""
     window = np.hanning(n_k + 2)[1:-1]
     turns = np.outer(np.arange(n_k) - n_k // 2, (np.arange(n) - n // 2) / n)
@@ -109,24 +63,22 @@ def coarse_maps(calibration: Array, grid: tuple[int, int, int]) -> CoarseMaps:
     n_rx = len(calibration)
     if n_rx == 1:
         return CoarseMaps(np.ones((1, 1, 1, 1), np.complex64), np.ones((1, 1, 1), np.float32))
-    reference = _reference(calibration)
+    reference = reference_receiver(calibration)
     if calibration.shape[1] == 1:
-        operator = _plane_operator(calibration[:, 0], (grid[1], grid[2]))
-        vector, value = _dominant(operator, reference)
-        vector, value = vector[None].transpose(2, 3, 0, 1), value[None].transpose(2, 0, 1)  # (x, rx, z, y), (x, z, y)
+        plane = plane_maps(calibration[:, 0], (grid[1], grid[2]), reference=reference)
+        vector = plane.sensitivity[0].transpose(2, 0, 1)[:, :, None]  # (x, rx, z, y)
+        value = plane.eigenvalue[0].transpose(1, 0)[:, None]  # (x, z, y)
     else:
-        planes = calibration @ _positions(calibration.shape[3], grid[2])
+        planes = calibration @ positions(calibration.shape[3], grid[2])
 
-        def work(i: int) -> tuple[NDArray[np.complex64], NDArray[np.float32]]:
-            return _dominant(_plane_operator(planes[..., i], (grid[0], grid[1])), reference)
+        def work(i: int) -> PlaneMaps:
+            return plane_maps(planes[..., i], (grid[0], grid[1]), reference=reference, kernel=KERNEL, iterations=20)
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             solved = list(pool.map(work, range(grid[2])))
-        vector = np.stack([v.transpose(2, 0, 1) for v, _ in solved])
-        value = np.stack([w for _, w in solved])
-    phase = np.einsum("xczy,c->xzy", vector, reference.conj())
-    vector = vector * np.exp(-1j * np.angle(phase))[:, None]
-    return CoarseMaps(vector.astype(np.complex64), value.astype(np.float32))
+        vector = np.stack([one.sensitivity[0] for one in solved])
+        value = np.stack([one.eigenvalue[0] for one in solved])
+    return CoarseMaps(np.ascontiguousarray(vector), np.ascontiguousarray(value))
 
 
 def planes_at(maps: CoarseMaps, position: NDArray[np.float64]) -> tuple[NDArray[np.complex64], NDArray[np.float32]]:

@@ -20,18 +20,15 @@ from lauterbur.rawdata import Header, RawData
 from lauterbur.recon import fft as fourier
 from lauterbur.recon.cartesian import reconstruct_cartesian
 from lauterbur.recon.checks import check_header, check_raw
-from lauterbur.recon.compress import compression
 from lauterbur.recon.geometry import affine_of_slices, affine_of_volume, is_evenly_spaced, slice_order
 from lauterbur.recon.inference import with_inferred_header
 from lauterbur.recon.layout import FRAME_COUNTERS, cartesian_layout
+from lauterbur.recon.mixing import receiver_mixing
 from lauterbur.recon.noncartesian import reconstruct_noncartesian
 from lauterbur.recon.normalise import normalised
 from lauterbur.recon.timings import Timings
-from lauterbur.recon.whiten import noise_covariance, noise_samples, whitening
 
 METHODS = ("auto", "cartesian", "nufft")
-MOST_COILS = 16  # virtual receivers unless asked otherwise; the energy kept is in the provenance
-PROBE = 512  # readouts looked at to find the virtual receivers
 
 
 def reconstruct(
@@ -67,7 +64,7 @@ def reconstruct(
     facts = provenance["reconstruction"]
 
     with timings.stage("noise and receivers"):
-        mixing = _mixing(raw, coils, noise_whiten, facts)
+        mixing = receiver_mixing(raw, coils, noise_whiten, facts)
 
     layout = None
     if method != "nufft" and not (method == "auto" and header.trajectory in ("radial", "spiral")):
@@ -125,25 +122,6 @@ def reconstruct(
         provenance=provenance,
         maps={} if g_factor is None else {"g_factor": g_factor},
     )
-
-
-def _mixing(raw: RawData, coils: int | None, noise_whiten: bool, facts: dict[str, Any]) -> NDArray[np.complex128]:
-    """(virtual rx, rx): whitening, then compression."""
-    noise = noise_samples(raw) if noise_whiten else None
-    mixing = np.eye(raw.n_rx, dtype=complex)
-    if noise is not None:
-        mixing = whitening(noise_covariance(noise))
-    facts["whitened"] = noise is not None
-    n_virtual = min(raw.n_rx, MOST_COILS if coils is None else coils)
-    facts["receivers"] = [raw.n_rx, n_virtual]
-    if n_virtual < raw.n_rx:
-        signal = np.flatnonzero(raw.label("NOISE") == 0)
-        probe = signal[np.unique(np.linspace(0, len(signal) - 1, PROBE).astype(int))]
-        block = np.concatenate([mixing @ raw.samples[i] for i in probe], axis=1)
-        rows, energy = compression(block, n_virtual)
-        facts["energy_kept"] = float(energy[:n_virtual].sum() / max(energy.sum(), 1e-300))
-        mixing = rows @ mixing
-    return mixing
 
 
 def _echo_times(
