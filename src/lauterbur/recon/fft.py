@@ -25,7 +25,7 @@ Array = NDArray[np.complexfloating[Any, Any]]
 
 
 @lru_cache(maxsize=64)
-def _ramp(n: int, inverse: bool) -> NDArray[Any]:
+def ramp(n: int, inverse: bool) -> NDArray[Any]:
     """exp(-+2 pi i c j / n) with c = n//2: what moves index 0 to index c on the other side."""
     if n % 2 == 0:
         ramp: NDArray[Any] = np.where(np.arange(n) % 2, -1, 1).astype(np.float32)
@@ -42,13 +42,14 @@ def _constant(n: int, inverse: bool) -> complex:
     return complex(np.exp((2j if inverse else -2j) * np.pi * (n // 2) ** 2 / n))
 
 
-def _plain(x: Array, axes: Sequence[int], inverse: bool) -> Array:
+def plain(x: Array, axes: Sequence[int], inverse: bool, *, workers: int = 1) -> Array:
+    """Orthonormal, index 0 is zero on both sides; x may be overwritten. For those who fold the centring into their own factors."""
     if mkl_fft is not None:
         for axis in axes:
             x = (mkl_fft.ifft if inverse else mkl_fft.fft)(x, axis=axis, norm="ortho")
         return x
     transform = scipy.fft.ifftn if inverse else scipy.fft.fftn
-    return transform(x, axes=axes, norm="ortho", overwrite_x=True, workers=os.cpu_count() or 1)
+    return transform(x, axes=axes, norm="ortho", overwrite_x=True, workers=workers)
 
 
 def _centred(x: Array, axes: int | Sequence[int], inverse: bool) -> Array:
@@ -61,13 +62,13 @@ def _centred(x: Array, axes: int | Sequence[int], inverse: bool) -> Array:
     constant = 1.0 + 0.0j
     for axis in axes:
         n = x.shape[axis]
-        ramps.append(_ramp(n, inverse).reshape([n if a == axis else 1 for a in range(x.ndim)]))
+        ramps.append(ramp(n, inverse).reshape([n if a == axis else 1 for a in range(x.ndim)]))
         constant *= _constant(n, inverse)
-    for ramp in ramps:
-        x *= ramp
-    x = _plain(x, axes, inverse)
-    for i, ramp in enumerate(ramps):
-        x *= ramp * np.complex64(constant) if i == 0 and constant != 1 else ramp
+    for one in ramps:
+        x *= one
+    x = plain(x, axes, inverse, workers=os.cpu_count() or 1)
+    for i, one in enumerate(ramps):
+        x *= one * np.complex64(constant) if i == 0 and constant != 1 else one
     return x
 
 
