@@ -5,7 +5,7 @@ Memory holds one frame's readouts, cropped of oversampling and mixed to few rece
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,14 +22,21 @@ from lauterbur.recon.calibration import (
     lone_receiver,
     mask_of,
 )
+from lauterbur.recon.coilmaps import CoilMaps
 from lauterbur.recon.coils import CoarseMaps, coarse_maps
 from lauterbur.recon.combination import combine_, grid_for
+from lauterbur.recon.compress import geometric_compression
+from lauterbur.recon.encoded import check_maps, coarse_of
 from lauterbur.recon.epi import ghost_phases
 from lauterbur.recon.fft import resized
+from lauterbur.recon.grappa import combine_grappa_
 from lauterbur.recon.layout import Axis, Layout
 from lauterbur.recon.partial_fourier import projected
-from lauterbur.recon.readout import gathered
+from lauterbur.recon.readout import Hybrid, gathered
+from lauterbur.recon.regularisation import Fit
 from lauterbur.recon.sampling import Sampling, describe, missing_side
+from lauterbur.recon.series import combine_series_
+from lauterbur.recon.sparse import combine_sparse_
 from lauterbur.recon.timings import Timings
 
 
@@ -39,6 +46,9 @@ class Volumes:
     g_factor: NDArray[np.float32] | None  # (z, y, x) of the first frame, where undersampled
     sampling: Sampling  # of the first frame and slice
     notes: tuple[str, ...]
+    fits: tuple[
+        Fit, ...
+    ] = ()  # of regularised methods: per frame and slice, per slice where frames are solved together
 
 
 def _off_centre_phase(axis: Axis | None) -> NDArray[np.complex64] | None:
@@ -90,6 +100,23 @@ def _samplings(layout: Layout, n_rx: int) -> dict[tuple[int, int], Sampling]:
     return found
 
 
+def _check_method(method: str, samplings: dict[tuple[int, int], Sampling], n_rx: int, n_frames: int) -> None:
+    """Refuses a method that the sampling does not suit."""
+    if method == "grappa":
+        for sampling in samplings.values():
+            if not sampling.is_regular:
+                raise InputError(
+                    "GRAPPA needs every R-th line with reference lines, but the lines were left out in no regular pattern; use "
+                    "method='sense' or 'cs'"
+                )
+        if n_rx == 1:
+            raise InputError("GRAPPA needs several receivers but there is one; use method='cs'")
+    if method == "low-rank" and n_frames < 2:
+        raise InputError(
+            "method='low-rank' needs several frames (repetitions, phases, echoes) but there is one; use 'cs'"
+        )
+
+
 def reconstruct_cartesian(
     raw: RawData,
     layout: Layout,
@@ -98,51 +125,126 @@ def reconstruct_cartesian(
     *,
     partial_fourier: bool = True,
     is_white: bool = False,
+    method: str = "sense",
+    known_maps: CoilMaps | None = None,
+    weight: float | None = None,
+    along_readout: int | None = None,
 ) -> Volumes:
-    """Volumes on the image grid, slices in the order of their SLC labels. `is_white`: mixing makes the noise 1."""
+    """Volumes on the image grid, slices in the order of their SLC labels. `is_white`: mixing makes the noise 1.
+
+    `method`: sense, grappa, cs or low-rank. `known_maps` take the place of those from the calibration, `weight` that of the rule.
+    `along_readout`: virtual receivers of geometric compression, found anew at every position along the readout.
+    """
     n_slices, n_frames, n_rx = len(layout.slices), len(layout.frames), len(mixing)
-    n_z, n_y, n_x = layout.n_partitions, layout.phase.n, layout.readout.n_image
-    is_volume = layout.partition is not None
+    n_x = layout.readout.n_image
     out_z = layout.partition.n_image if layout.partition is not None else n_slices
     with timings.stage("sampling"):
         samplings = _samplings(layout, n_rx)
+        _check_method(method, samplings, n_rx, n_frames)
+        if known_maps is not None:
+            check_maps(known_maps, layout, n_rx)
     with timings.stage("navigators"):
         phases = ghost_phases(raw, layout, mixing)
+    turns: dict[int, NDArray[np.complex64]] = {}  # per slice, geometric compression
+
+    def lines_of(which: NDArray[np.intp], i_slice: int | None) -> Hybrid:
+        lines = gathered(raw, layout, which, mixing, phases)
+        return lines if i_slice is None or i_slice not in turns else mixed_along_readout(lines, turns[i_slice])
+
     maps: list[CoarseMaps] = []
+    blocks: list[NDArray[np.complex64]] = []
     for i_slice in range(n_slices):
         block = lone_receiver()
         if n_rx > 1:
             with timings.stage("readout transform"):
                 central = in_block(layout, calibrating_readouts(layout, i_slice))
-                block = calibration(gathered(raw, layout, central, mixing, phases), i_slice)
-        with timings.stage("sensitivities"):
-            maps.append(coarse_maps(block, grid_for(layout, n_x)))
+                if along_readout is not None and along_readout < n_rx:
+                    turns[i_slice] = geometric_compression(lines_of(central, None).samples, along_readout)[0]
+                block = calibration(lines_of(central, i_slice), i_slice)
+        if known_maps is None or len(known_maps.sensitivity) == 1:
+            with timings.stage("sensitivities"):
+                found = (
+                    coarse_maps(block, grid_for(layout, n_x))
+                    if known_maps is None
+                    else coarse_of(known_maps, i_slice, layout)
+                )
+                maps.append(found)
+        blocks.append(block if method == "grappa" else lone_receiver())
 
     pixels = np.zeros((n_frames, out_z, layout.phase.n_image, n_x), np.complex64)
-    is_accelerated = samplings[0, 0].is_accelerated
+    is_accelerated = samplings[0, 0].is_accelerated and method in ("sense", "grappa") and len(maps) > 0
     g_factor = np.zeros(pixels.shape[1:], np.float32) if is_accelerated else None
-    for i_frame in range(n_frames):
+    fits: list[Fit] = []
+
+    def put_(volume: NDArray[np.complex64], i_frame: int, i_slice: int) -> None:
+        measured = _measured(layout, raw, samplings[i_frame, i_slice]) if partial_fourier else {}
+        if measured:
+            with timings.stage("partial Fourier"):
+                volume = projected(volume, measured)
+        for position, axis in ((0, layout.partition), (1, layout.phase)):
+            ramp = _off_centre_phase(axis)
+            if ramp is not None:
+                volume = volume * ramp.reshape([-1 if a == position else 1 for a in range(3)])
+        pixels[i_frame, _place(layout, i_slice)] = _on_image_grid(volume, layout)
+
+    shape = (layout.n_partitions, layout.phase.n, n_x)
+    if method == "low-rank":
         with timings.stage("readout transform"):
-            lines = gathered(raw, layout, layout.image[layout.frame[layout.image] == i_frame], mixing, phases)
-        for i_slice in range(n_slices):
-            sampling = samplings[i_frame, i_slice]
-            volume = np.zeros((n_z, n_y, n_x), np.complex64)
-            g = np.zeros((n_z, n_y, n_x), np.float32) if i_frame == 0 and is_accelerated else None
+            everything = {i: lines_of(layout.image[layout.slice[layout.image] == i], i) for i in range(n_slices)}
+        for i_slice, lines in everything.items():
+            volumes = np.zeros((n_frames, *shape), np.complex64)
+            used: CoarseMaps | CoilMaps = maps[i_slice] if known_maps is None else known_maps
             with timings.stage("combination"):
-                mine = np.flatnonzero(lines.slice == i_slice)
-                combine_(lines, mine, layout, sampling, maps[i_slice], volume, g, is_white=is_white)
-            measured = _measured(layout, raw, sampling) if partial_fourier else {}
-            if measured:
-                with timings.stage("partial Fourier"):
-                    volume = projected(volume, measured)
-            for position, axis in ((0, layout.partition), (1, layout.phase)):
-                ramp = _off_centre_phase(axis)
-                if ramp is not None:
-                    volume *= ramp.reshape([-1 if a == position else 1 for a in range(3)])
-            place = slice(None) if is_volume else slice(i_slice, i_slice + 1)
-            depth = out_z if is_volume else 1
-            pixels[i_frame, place] = resized(resized(volume, layout.phase.n_image, 1), depth, 0)
+                which = [np.flatnonzero(lines.frame == i) for i in range(n_frames)]
+                fits.append(
+                    combine_series_(lines, which, layout, used, i_slice, volumes, weight=weight, is_white=is_white)
+                )
+            for i_frame in range(n_frames):
+                put_(volumes[i_frame], i_frame, i_slice)
+        return Volumes(pixels, None, samplings[0, 0], layout.notes, tuple(fits))
+
+    for i_frame in range(n_frames):
+        of_frame = layout.image[layout.frame[layout.image] == i_frame]
+        together: Hybrid | None = None
+        for i_slice in range(n_slices):
+            if together is None or turns:  # geometric compression differs between slices
+                with timings.stage("readout transform"):
+                    some = of_frame if not turns else of_frame[layout.slice[of_frame] == i_slice]
+                    together = lines_of(some, i_slice)
+            sampling = samplings[i_frame, i_slice]
+            volume = np.zeros(shape, np.complex64)
+            g = np.zeros(shape, np.float32) if i_frame == 0 and g_factor is not None else None
+            mine = np.flatnonzero(together.slice == i_slice)
+            with timings.stage("combination"):
+                if method == "grappa" and sampling.is_accelerated:
+                    noise = np.zeros(shape, np.float32) if g is None else g
+                    used = maps[i_slice] if known_maps is None else known_maps
+                    combine_grappa_(together, mine, layout, sampling, used, i_slice, blocks[i_slice], volume, noise)
+                elif method == "cs" or (method == "sense" and not maps):  # several sets of maps: least squares
+                    used = maps[i_slice] if known_maps is None else known_maps
+                    chosen = weight if method == "cs" else 0.0
+                    fits.append(
+                        combine_sparse_(together, mine, layout, used, i_slice, volume, weight=chosen, is_white=is_white)
+                    )
+                else:
+                    combine_(together, mine, layout, sampling, maps[i_slice], volume, g, is_white=is_white)
+            put_(volume, i_frame, i_slice)
             if g is not None and g_factor is not None:
-                g_factor[place] = resized(resized(g, layout.phase.n_image, 1), depth, 0)
-        del lines
-    return Volumes(pixels, g_factor, samplings[0, 0], layout.notes)
+                g_factor[_place(layout, i_slice)] = _on_image_grid(g, layout)
+        del together
+    return Volumes(pixels, g_factor, samplings[0, 0], layout.notes, tuple(fits))
+
+
+def _place(layout: Layout, i_slice: int) -> slice:
+    return slice(None) if layout.partition is not None else slice(i_slice, i_slice + 1)
+
+
+def _on_image_grid(volume: NDArray[Any], layout: Layout) -> NDArray[Any]:
+    depth = layout.partition.n_image if layout.partition is not None else 1
+    return resized(resized(volume, layout.phase.n_image, 1), depth, 0)
+
+
+def mixed_along_readout(lines: Hybrid, mixing: NDArray[np.complex64]) -> Hybrid:
+    """Lines (place, rx, x) mixed by (x, virtual rx, rx)."""
+    samples = np.matmul(mixing, lines.samples.transpose(2, 1, 0))  # (x, virtual rx, place)
+    return replace(lines, samples=np.ascontiguousarray(samples.transpose(2, 1, 0)))

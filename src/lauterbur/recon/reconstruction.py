@@ -4,11 +4,14 @@ reconstruct(raw)                       # Cartesian, echo-planar, radial, spiral:
 reconstruct(raw, coils=8)              # compressed to eight virtual receivers first: less memory and time
 reconstruct(raw, normalise=True)       # brightness corrected for the receivers' falling sensitivity
 reconstruct(raw, method="nufft")       # density-compensated non-uniform transform, whatever the header says
+reconstruct(raw, method="cs")          # compressed sensing: sparse in wavelets, weighed by the noise
+reconstruct(raw, method="cs", regularisation=2.0, maps=calibrate(raw, sets=2))
 """
 
 from __future__ import annotations
 
 import importlib.metadata
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -20,15 +23,18 @@ from lauterbur.rawdata import Header, RawData
 from lauterbur.recon import fft as fourier
 from lauterbur.recon.cartesian import reconstruct_cartesian
 from lauterbur.recon.checks import check_header, check_raw
+from lauterbur.recon.coilmaps import CoilMaps
 from lauterbur.recon.geometry import affine_of_slices, affine_of_volume, is_evenly_spaced, slice_order
 from lauterbur.recon.inference import with_inferred_header
 from lauterbur.recon.layout import FRAME_COUNTERS, cartesian_layout
-from lauterbur.recon.mixing import receiver_mixing
+from lauterbur.recon.mixing import MOST_COILS, receiver_mixing
 from lauterbur.recon.noncartesian import reconstruct_noncartesian
 from lauterbur.recon.normalise import normalised
+from lauterbur.recon.regularisation import checked as regularised
 from lauterbur.recon.timings import Timings
 
-METHODS = ("auto", "cartesian", "nufft")
+METHODS = ("auto", "cartesian", "nufft", "sense", "grappa", "cs", "low-rank")
+ON_LINES = METHODS[3:]  # need Cartesian lines; auto and cartesian are sense where lines are parallel
 
 
 def reconstruct(
@@ -39,16 +45,28 @@ def reconstruct(
     normalise: bool = False,
     noise_whiten: bool = True,
     partial_fourier: bool = True,
+    maps: CoilMaps | str = "espirit",
+    regularisation: float | str = "auto",
+    along_readout: bool = False,
 ) -> Image:
     """An image with its place in the patient; where the noise is known, pixels are in units of its standard deviation.
 
     `coils` is the number of receivers after compression (default: all, at most 16). Frames are repetitions, sets, phases and
     echoes, echoes fastest. `image.provenance` says what was done; `image.maps` holds the g-factor where undersampled.
+
+    `maps` are of `calibrate(raw)`, or found here. `regularisation` of cs and low-rank is a weight in units of the image, or chosen from
+    the noise (regularisation.py). `along_readout`: `coils` virtual receivers are found anew at every position along the readout.
     """
     if method not in METHODS:
         raise InputError(f"method {method!r} is unknown; choose one of {', '.join(METHODS)}")
     if coils is not None and not coils >= 1:
         raise InputError(f"coils={coils}; at least one receiver must remain after compression")
+    weight = regularised(regularisation)
+    if isinstance(maps, str) and maps != "espirit":
+        raise InputError(f"maps {maps!r} are unknown; give 'espirit', or maps of calibrate(raw)")
+    known_maps = None if isinstance(maps, str) else maps
+    if along_readout and known_maps is not None:
+        raise InputError("along_readout=True finds receivers that given maps do not know; leave out one of the two")
     timings = Timings()
     with timings.stage("checks"):
         check_raw(raw)
@@ -64,24 +82,46 @@ def reconstruct(
     facts = provenance["reconstruction"]
 
     with timings.stage("noise and receivers"):
-        mixing = receiver_mixing(raw, coils, noise_whiten, facts)
+        mixing = receiver_mixing(raw, raw.n_rx if along_readout else coils, noise_whiten, facts)
+        n_along = min(raw.n_rx, MOST_COILS if coils is None else coils) if along_readout else None
+        if n_along is not None:
+            facts["receivers"] = [raw.n_rx, n_along]
+        if known_maps is not None:
+            mixing = _mixing_of(known_maps, raw)
+            facts["receivers"] = [raw.n_rx, len(mixing)]
 
     layout = None
     if method != "nufft" and not (method == "auto" and header.trajectory in ("radial", "spiral")):
         with timings.stage("layout"):
             layout = cartesian_layout(raw, header)
-        if layout is None and method == "cartesian":
+        if layout is None and method in ("cartesian", *ON_LINES):
             raise InputError("the trajectory is not a set of parallel lines on a grid; use method='auto' or 'nufft'")
 
     g_factor: NDArray[np.float32] | None = None
     if layout is not None:
         result = reconstruct_cartesian(
-            raw, layout, mixing, timings, partial_fourier=partial_fourier, is_white=facts["whitened"]
+            raw,
+            layout,
+            mixing,
+            timings,
+            partial_fourier=partial_fourier,
+            is_white=facts["whitened"],
+            method=method if method in ON_LINES else "sense",
+            known_maps=known_maps,
+            weight=weight,
+            along_readout=n_along,
         )
         pixels, g_factor, notes = result.pixels, result.g_factor, list(result.notes)
         slices, frames, frame, used = layout.slices, layout.frames, layout.frame, layout.image
         voxel = (layout.readout.voxel, layout.phase.voxel, layout.partition.voxel if layout.partition else 0.0)
-        if result.sampling.is_regular:
+        if result.fits:
+            facts["method"] = {"cs": "compressed sensing", "low-rank": "locally low rank"}.get(method, "soft SENSE")
+            facts["measured_lines"] = [int(result.sampling.mask.sum()), result.sampling.mask.size]
+            facts["fits"] = [asdict(fit) for fit in result.fits]
+        elif method == "grappa" and result.sampling.is_accelerated:
+            facts["method"] = "GRAPPA"
+            facts["acceleration"] = list(result.sampling.factors)
+        elif result.sampling.is_regular:
             facts["method"] = "SENSE" if result.sampling.is_accelerated else "FFT"
             facts["acceleration"] = list(result.sampling.factors)
         else:
@@ -122,6 +162,16 @@ def reconstruct(
         provenance=provenance,
         maps={} if g_factor is None else {"g_factor": g_factor},
     )
+
+
+def _mixing_of(maps: CoilMaps, raw: RawData) -> NDArray[np.complex128]:
+    """The maps' own mixing of receivers; the maps must be of as many."""
+    if maps.mixing.shape[1] != raw.n_rx or maps.mixing.shape[0] != maps.sensitivity.shape[1]:
+        raise InputError(
+            f"the maps are of {maps.sensitivity.shape[1]} receivers mixed by {maps.mixing.shape} from others, but the data have "
+            f"{raw.n_rx} receivers; calibrate from these data"
+        )
+    return maps.mixing
 
 
 def _echo_times(

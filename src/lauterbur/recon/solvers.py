@@ -10,6 +10,7 @@ All take A' A and A' y, so that no solver knows how data were sampled. Each call
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,6 +20,20 @@ Array = NDArray[np.complexfloating[Any, Any]]
 Normal = Callable[[Array], Array]
 Watch = Callable[[int, Array], object]
 TINY = 1e-37  # about the smallest number of single precision
+
+
+@dataclass
+class Convergence:
+    """A `watch` that keeps how large the last step was against the image, and how many there were."""
+
+    change: float = 0.0
+    steps: int = 0
+    last: Array | None = None
+
+    def __call__(self, i: int, image: Array) -> None:
+        if self.last is not None:
+            self.change = float(np.linalg.norm(image - self.last)) / max(float(np.linalg.norm(image)), TINY)
+        self.steps, self.last = i + 1, image.copy()
 
 
 class Prior(Protocol):

@@ -1,0 +1,95 @@
+"""Compressed sensing: the image that fits the samples and is sparse in wavelets (Lustig et al. 2007, MRM 58:1182), with receivers.
+
+A slice is solved as a whole; a volume plane by plane along the readout, each small enough for the cache and independent of all others.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lauterbur.recon.coilmaps import CoilMaps
+from lauterbur.recon.coils import CoarseMaps
+from lauterbur.recon.encoded import Planes, encoded, slab_of_maps, squared_residual, volume_of
+from lauterbur.recon.layout import Layout
+from lauterbur.recon.readout import WORKERS, Hybrid
+from lauterbur.recon.regularisation import Fit, noise_level, sparse_weight
+from lauterbur.recon.solvers import Array, Convergence, conjugate_gradient, fista
+from lauterbur.recon.wavelets import Wavelet
+
+ITERATIONS = 60
+TOLERANCE = 2e-3  # of the image: a smaller step ends the iterations
+FAMILY = "db4"
+LEAST_CONFIDENCE = 0.5  # of coarse maps: eigenvalue below which a place counts as empty
+
+
+def noise_of(lines: Hybrid, which: NDArray[np.intp], layout: Layout, is_white: bool) -> float:
+    """Standard deviation of a line's samples: 1 over the root of its averages where white, else as the outermost lines say."""
+    if is_white:
+        return float(np.sqrt(np.mean(1 / lines.averages[which])))
+    distance = np.hypot(
+        (lines.section[which] - layout.n_partitions // 2) / layout.n_partitions,
+        (lines.line[which] - layout.phase.n // 2) / layout.phase.n,
+    )
+    return noise_level(lines.samples[which], distance)
+
+
+def sparse_image(problem: Planes, weight: float, *, family: str = FAMILY, seed: int = 0) -> tuple[Array, float, int]:
+    """(plane, set, a, b), the last step relative to the image, and how many steps there were; weight 0 is least squares."""
+    watch = Convergence()
+    if weight == 0:
+        image = conjugate_gradient(problem.sense.normal, problem.right, iterations=ITERATIONS, watch=watch)
+    else:
+        prior = Wavelet((2, 3), family)
+        image = fista(
+            problem.sense.normal, problem.right, prior, weight,
+            iterations=ITERATIONS, seed=seed, tolerance=TOLERANCE, watch=watch,
+        )  # fmt: skip
+    return image, watch.change, watch.steps
+
+
+def combine_sparse_(
+    lines: Hybrid,
+    which: NDArray[np.intp],
+    layout: Layout,
+    maps: CoarseMaps | CoilMaps,
+    i_slice: int,
+    volume: NDArray[np.complex64],
+    *,
+    weight: float | None = None,
+    is_white: bool = False,
+) -> Fit:
+    """Fills volume (z, y, x), sets of maps joined by their root sum of squares; `weight` by rule unless given."""
+    n_x = layout.readout.n_image
+    noise = noise_of(lines, which, layout, is_white)
+    measured = len(np.unique(lines.section[which] * layout.phase.n + lines.line[which]))
+    chosen = sparse_weight(noise, measured / (layout.n_partitions * layout.phase.n)) if weight is None else weight
+    is_volume = layout.partition is not None
+    width = 1 if is_volume else n_x
+
+    def work(start: int) -> tuple[float, int, float, int]:
+        stop = start + width
+        slab = slab_of_maps(maps, i_slice, layout, start, stop, LEAST_CONFIDENCE)
+        problem = encoded(lines, which, layout, slab, start, stop, workers=1 if is_volume else WORKERS)
+        image, change, steps = sparse_image(problem, chosen, seed=start)
+        volume[:, :, start:stop] = joined(volume_of(np.asarray(image, np.complex64), layout))
+        return squared_residual(problem, np.asarray(image, np.complex64)), problem.n_samples, change, steps
+
+    if is_volume:
+        with ThreadPoolExecutor(WORKERS) as pool:
+            found = list(pool.map(work, range(0, n_x, width)))
+    else:
+        found = [work(0)]
+    left, count = sum(f[0] for f in found), sum(f[1] for f in found)
+    return Fit(chosen, noise, float(np.sqrt(left / max(count, 1))), max(f[2] for f in found), max(f[3] for f in found))
+
+
+def joined(sets: NDArray[np.complex64]) -> NDArray[np.complex64]:
+    """(z, y, x) of (set, z, y, x): the first set's phase, the magnitude of all."""
+    if len(sets) == 1:
+        return sets[0]
+    size = np.sqrt(np.sum(np.abs(sets) ** 2, axis=0))
+    first = np.abs(sets[0])
+    return np.where(first > 0, sets[0] / np.maximum(first, 1e-30) * size, size).astype(np.complex64)
