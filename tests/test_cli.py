@@ -54,7 +54,7 @@ def test_help_names_every_verb():
     text = run("--help").output
     assert all(
         verb in text
-        for verb in ("protocols", "scan", "simulate", "recon", "check", "show", "fields", "shim", "compare")
+        for verb in ("protocols", "scan", "simulate", "recon", "quality", "check", "show", "fields", "shim", "compare")
     )
 
 

@@ -27,14 +27,11 @@ from lauterbur.recon.coilmaps import CoilMaps
 from lauterbur.recon.geometry import affine_of_slices, affine_of_volume, is_evenly_spaced, slice_order
 from lauterbur.recon.inference import with_inferred_header
 from lauterbur.recon.layout import FRAME_COUNTERS, cartesian_layout
+from lauterbur.recon.methods import ON_LINES, check_choice
 from lauterbur.recon.mixing import MOST_COILS, receiver_mixing
 from lauterbur.recon.noncartesian import reconstruct_noncartesian
 from lauterbur.recon.normalise import normalised
-from lauterbur.recon.regularisation import checked as regularised
 from lauterbur.recon.timings import Timings
-
-METHODS = ("auto", "cartesian", "nufft", "sense", "grappa", "cs", "low-rank")
-ON_LINES = METHODS[3:]  # need Cartesian lines; auto and cartesian are sense where lines are parallel
 
 
 def reconstruct(
@@ -57,13 +54,9 @@ def reconstruct(
     `maps` are of `calibrate(raw)`, or found here. `regularisation` of cs and low-rank is a weight in units of the image, or chosen from
     the noise (regularisation.py). `along_readout`: `coils` virtual receivers are found anew at every position along the readout.
     """
-    if method not in METHODS:
-        raise InputError(f"method {method!r} is unknown; choose one of {', '.join(METHODS)}")
     if coils is not None and not coils >= 1:
         raise InputError(f"coils={coils}; at least one receiver must remain after compression")
-    weight = regularised(regularisation)
-    if isinstance(maps, str) and maps != "espirit":
-        raise InputError(f"maps {maps!r} are unknown; give 'espirit', or maps of calibrate(raw)")
+    weight = check_choice(method, maps, regularisation)
     known_maps = None if isinstance(maps, str) else maps
     if along_readout and known_maps is not None:
         raise InputError("along_readout=True finds receivers that given maps do not know; leave out one of the two")

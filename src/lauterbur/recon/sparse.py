@@ -21,7 +21,7 @@ from lauterbur.recon.wavelets import Wavelet
 
 ITERATIONS = 60
 TOLERANCE = 2e-3  # of the image: a smaller step ends the iterations
-FAMILY = "db4"
+FAMILY = "db2"  # on a real brain (8 receivers, 12 % of the samples) left-out samples are foretold best, haar and db4 1 % worse
 LEAST_CONFIDENCE = 0.5  # of coarse maps: eigenvalue below which a place counts as empty
 
 

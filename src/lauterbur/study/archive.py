@@ -46,12 +46,23 @@ def archive(result: ScanResult, folder: str | os.PathLike[str], *, progress: Pro
 
 def archive_images(
     image: Image, raw: RawData, folder: str | os.PathLike[str], *, source: str, timings: Mapping[str, float],
+    with_report: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
-    """Writes the folder of a reconstruction and returns its summary. `source`: the name of the raw data file."""
+    """Writes the folder of a reconstruction and returns its summary. `source`: the name of the raw data file.
+
+    `with_report` adds a page of the image, its g-factor and signal to noise, and how it fits the data.
+    """
     clock = Clock(seconds=dict(timings))
     with replacing_folder(folder) as temporary:
         with clock.stage("writing images"):
             files = _write_images(image, temporary, raw.header, ())
+        if with_report:
+            from lauterbur.study.figures import png
+            from lauterbur.study.fit_report import fit_figure
+
+            with clock.stage("report"):
+                (temporary / "report.png").write_bytes(png(fit_figure(image)))
+            files["report"] = "report.png"
         files["summary"] = "summary.json"
         summary = {
             "input": source,

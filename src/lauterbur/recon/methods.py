@@ -1,0 +1,24 @@
+"""The methods of reconstruct() by name, and whether a choice among them makes sense: asked before anything is read."""
+
+from __future__ import annotations
+
+from lauterbur.errors import InputError
+from lauterbur.recon.regularisation import checked
+
+METHODS = ("auto", "cartesian", "nufft", "sense", "grappa", "cs", "low-rank")
+ON_LINES = METHODS[3:]  # need Cartesian lines; auto and cartesian are sense where lines are parallel
+REGULARISED = ("cs", "low-rank")
+
+
+def check_choice(method: str, maps: object, regularisation: float | str) -> float | None:
+    """The weight of the prior, None for the rule; refuses what is unknown or has no effect."""
+    if method not in METHODS:
+        raise InputError(f"method {method!r} is unknown; choose one of {', '.join(METHODS)}")
+    if isinstance(maps, str) and maps != "espirit":
+        raise InputError(f"maps {maps!r} are unknown; give 'espirit', or maps of calibrate(raw)")
+    weight = checked(regularisation)
+    if weight is not None and method not in REGULARISED:
+        raise InputError(f"regularisation has no effect on method {method!r}; use it with {' or '.join(REGULARISED)}")
+    if not isinstance(maps, str) and method not in ON_LINES:
+        raise InputError(f"maps have no effect on method {method!r}; use them with {', '.join(ON_LINES)}")
+    return weight

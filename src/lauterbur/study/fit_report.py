@@ -1,0 +1,76 @@
+"""A reconstruction on one page: the image, its g-factor, its signal to noise, and how it fits the data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from lauterbur.image import Image
+from lauterbur.study.figures import add_axes, new_figure
+from lauterbur.study.planes import to_patient_axes, window
+
+
+def snr_map(image: Image) -> NDArray[np.float32] | None:
+    """(z, y, x) of the first frame, where the noise is white and the method's noise is known; else None."""
+    facts = image.provenance.get("reconstruction", {})
+    if not facts.get("whitened") or facts.get("normalised"):
+        return None
+    size = np.abs(image.pixels[0]).astype(np.float32)
+    if facts.get("method") == "FFT":
+        return size
+    g_factor = image.maps.get("g_factor")
+    if g_factor is None:
+        return None
+    noise = g_factor * np.float32(np.sqrt(np.prod(facts["acceleration"])))
+    return np.where(noise > 0, size / np.where(noise > 0, noise, 1), 0).astype(np.float32)
+
+
+def fit_lines(image: Image) -> list[str]:
+    """What was done and how it fits, as lines to print."""
+    facts: dict[str, Any] = dict(image.provenance.get("reconstruction", {}))
+    lines = [
+        f"{facts.get('method', '')}, {facts['receivers'][1]} of {facts['receivers'][0]} receivers, FFT by {facts['library']}"
+    ]
+    if "acceleration" in facts:
+        lines.append(f"acceleration {facts['acceleration'][0]} x {facts['acceleration'][1]} (phase x partition)")
+    if "measured_lines" in facts:
+        have, of = facts["measured_lines"]
+        lines.append(f"{have} of {of} lines measured, one in {of / max(have, 1):.2f}")
+    for i, fit in enumerate(facts.get("fits", [])):
+        lines.append(
+            f"fit {i + 1}: residual {fit['residual']:.3g} for noise {fit['noise']:.3g} (ratio {fit['residual'] / max(fit['noise'], 1e-300):.2f}), "
+            f"weight {fit['weight']:.3g}, last of {fit['iterations']} steps {fit['change']:.1e} of the image"
+        )
+    return lines + [f"note: {note}" for note in facts.get("notes", [])]
+
+
+def fit_figure(image: Image) -> Figure:
+    """The middle slice across the patient axis with fewest voxels or, of a cube, the axial one."""
+    panels: list[tuple[str, NDArray[Any]]] = [("image", np.abs(image.pixels[0]))]
+    if "g_factor" in image.maps:
+        panels.append(("g-factor", image.maps["g_factor"]))
+    signal_to_noise = snr_map(image)
+    if signal_to_noise is not None:
+        panels.append(("signal to noise", signal_to_noise))
+    text = fit_lines(image)
+    figure = new_figure(4.2 * len(panels), 4.6 + 0.17 * len(text))
+    axes = add_axes(figure, 1, len(panels))
+    for panel, (name, volume) in zip(axes, panels, strict=True):
+        turned, size = to_patient_axes(volume, image.affine)
+        patient = 2 - int(np.argmin(turned.shape)) if 2 * min(turned.shape) < max(turned.shape) else 2
+        plane = np.take(turned, turned.shape[2 - patient] // 2, axis=2 - patient)
+        across = [axis for axis in (0, 1, 2) if axis != patient]
+        low, high = (0.0, float(plane.max()) or 1.0) if name != "image" else window(plane)
+        shown = panel.imshow(
+            plane, cmap="gray" if name == "image" else "magma", vmin=low, vmax=high,
+            aspect=size[across[1]] / size[across[0]], origin="upper" if patient == 2 else "lower",
+        )  # fmt: skip
+        panel.set_title(name, fontsize=9)
+        panel.set_axis_off()
+        if name != "image":
+            figure.colorbar(shown, ax=panel, shrink=0.75)
+    figure.supxlabel("\n".join(text), fontsize=8, ha="left", x=0.02)
+    return figure
