@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lauterbur.errors import InputError
+from lauterbur.recon.solvers import Convergence
 
 OUTERMOST = 0.1  # of the lines: there the signal is least
 
@@ -30,6 +31,14 @@ class Fit:
     )
     change: float  # of the last iteration, relative to the image
     iterations: int
+
+
+def fit_of(weight: float, noise: float, parts: list[tuple[float, int, Convergence]]) -> Fit:
+    """Of planes solved apart: squared residual, number of samples, and end of each."""
+    left, count = sum(p[0] for p in parts), sum(p[1] for p in parts)
+    moved, size = (float(np.linalg.norm([getattr(p[2], name) for p in parts])) for name in ("moved", "size"))
+    change, steps = moved / max(size, 1e-30), max(p[2].steps for p in parts)
+    return Fit(weight, noise, float(np.sqrt(left / max(count, 1))), change, steps)
 
 
 def checked(regularisation: str | float) -> float | None:

@@ -16,7 +16,7 @@ from lauterbur.recon.encoded import encoded, slab_of_maps, squared_residual, vol
 from lauterbur.recon.layout import Layout
 from lauterbur.recon.low_rank import LocallyLowRank
 from lauterbur.recon.readout import WORKERS, Hybrid
-from lauterbur.recon.regularisation import Fit, low_rank_weight
+from lauterbur.recon.regularisation import Fit, fit_of, low_rank_weight
 from lauterbur.recon.solvers import Convergence, fista
 from lauterbur.recon.sparse import ITERATIONS, LEAST_CONFIDENCE, TOLERANCE, joined, noise_of
 
@@ -46,7 +46,7 @@ def combine_series_(
     width = 1 if is_volume else n_x
     prior = LocallyLowRank(BLOCK)
 
-    def work(start: int) -> tuple[float, int, float, int]:
+    def work(start: int) -> tuple[float, int, Convergence]:
         stop = start + width
         slab = slab_of_maps(maps, i_slice, layout, start, stop, LEAST_CONFIDENCE)
         problems = [
@@ -62,12 +62,11 @@ def combine_series_(
         for i, (problem, one) in enumerate(zip(problems, np.asarray(image, np.complex64), strict=True)):
             volumes[i, :, :, start:stop] = joined(volume_of(one, layout))
             left += squared_residual(problem, one)
-        return left, sum(p.n_samples for p in problems), watch.change, watch.steps
+        return left, sum(p.n_samples for p in problems), watch
 
     if is_volume:
         with ThreadPoolExecutor(WORKERS) as pool:
             found = list(pool.map(work, range(0, n_x, width)))
     else:
         found = [work(0)]
-    residual = float(np.sqrt(sum(f[0] for f in found) / max(sum(f[1] for f in found), 1)))
-    return Fit(chosen, noise, residual, max(f[2] for f in found), max(f[3] for f in found))
+    return fit_of(chosen, noise, found)

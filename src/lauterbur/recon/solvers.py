@@ -24,16 +24,17 @@ TINY = 1e-37  # about the smallest number of single precision
 
 @dataclass
 class Convergence:
-    """A `watch` that keeps how large the last step was against the image, and how many there were."""
+    """A `watch` that keeps how far the last step went, how large the image is, and how many steps there were."""
 
-    change: float = 0.0
+    moved: float = 0.0  # norm of the last step
+    size: float = 0.0  # norm of the image
     steps: int = 0
     last: Array | None = None
 
     def __call__(self, i: int, image: Array) -> None:
         if self.last is not None:
-            self.change = float(np.linalg.norm(image - self.last)) / max(float(np.linalg.norm(image)), TINY)
-        self.steps, self.last = i + 1, image.copy()
+            self.moved = float(np.linalg.norm(image - self.last))
+        self.size, self.steps, self.last = float(np.linalg.norm(image)), i + 1, image.copy()
 
 
 class Prior(Protocol):

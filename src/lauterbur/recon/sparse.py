@@ -15,7 +15,7 @@ from lauterbur.recon.coils import CoarseMaps
 from lauterbur.recon.encoded import Planes, encoded, slab_of_maps, squared_residual, volume_of
 from lauterbur.recon.layout import Layout
 from lauterbur.recon.readout import WORKERS, Hybrid
-from lauterbur.recon.regularisation import Fit, noise_level, sparse_weight
+from lauterbur.recon.regularisation import Fit, fit_of, noise_level, sparse_weight
 from lauterbur.recon.solvers import Array, Convergence, conjugate_gradient, fista
 from lauterbur.recon.wavelets import Wavelet
 
@@ -36,8 +36,8 @@ def noise_of(lines: Hybrid, which: NDArray[np.intp], layout: Layout, is_white: b
     return noise_level(lines.samples[which], distance)
 
 
-def sparse_image(problem: Planes, weight: float, *, family: str = FAMILY, seed: int = 0) -> tuple[Array, float, int]:
-    """(plane, set, a, b), the last step relative to the image, and how many steps there were; weight 0 is least squares."""
+def sparse_image(problem: Planes, weight: float, *, family: str = FAMILY, seed: int = 0) -> tuple[Array, Convergence]:
+    """(plane, set, a, b), and how the iterations ended; weight 0 is least squares."""
     watch = Convergence()
     if weight == 0:
         image = conjugate_gradient(problem.sense.normal, problem.right, iterations=ITERATIONS, watch=watch)
@@ -47,7 +47,7 @@ def sparse_image(problem: Planes, weight: float, *, family: str = FAMILY, seed: 
             problem.sense.normal, problem.right, prior, weight,
             iterations=ITERATIONS, seed=seed, tolerance=TOLERANCE, watch=watch,
         )  # fmt: skip
-    return image, watch.change, watch.steps
+    return image, watch
 
 
 def combine_sparse_(
@@ -69,21 +69,20 @@ def combine_sparse_(
     is_volume = layout.partition is not None
     width = 1 if is_volume else n_x
 
-    def work(start: int) -> tuple[float, int, float, int]:
+    def work(start: int) -> tuple[float, int, Convergence]:
         stop = start + width
         slab = slab_of_maps(maps, i_slice, layout, start, stop, LEAST_CONFIDENCE)
         problem = encoded(lines, which, layout, slab, start, stop, workers=1 if is_volume else WORKERS)
-        image, change, steps = sparse_image(problem, chosen, seed=start)
+        image, ended = sparse_image(problem, chosen, seed=start)
         volume[:, :, start:stop] = joined(volume_of(np.asarray(image, np.complex64), layout))
-        return squared_residual(problem, np.asarray(image, np.complex64)), problem.n_samples, change, steps
+        return squared_residual(problem, np.asarray(image, np.complex64)), problem.n_samples, ended
 
     if is_volume:
         with ThreadPoolExecutor(WORKERS) as pool:
             found = list(pool.map(work, range(0, n_x, width)))
     else:
         found = [work(0)]
-    left, count = sum(f[0] for f in found), sum(f[1] for f in found)
-    return Fit(chosen, noise, float(np.sqrt(left / max(count, 1))), max(f[2] for f in found), max(f[3] for f in found))
+    return fit_of(chosen, noise, found)
 
 
 def joined(sets: NDArray[np.complex64]) -> NDArray[np.complex64]:

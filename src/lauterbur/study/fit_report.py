@@ -56,7 +56,7 @@ def fit_figure(image: Image) -> Figure:
     if signal_to_noise is not None:
         panels.append(("signal to noise", signal_to_noise))
     text = fit_lines(image)
-    figure = new_figure(4.2 * len(panels), 4.6 + 0.17 * len(text))
+    figure = new_figure(max(7.5, 4.2 * len(panels)), 4.6 + 0.17 * len(text))
     axes = add_axes(figure, 1, len(panels))
     for panel, (name, volume) in zip(axes, panels, strict=True):
         turned, size = to_patient_axes(volume, image.affine)

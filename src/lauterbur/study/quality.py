@@ -120,7 +120,10 @@ def _fine_error(error: Volume, truth: Volume) -> float:
     """In planes: Laplacian of Gaussian of the error against that of the truth."""
 
     def filtered(values: Volume) -> Volume:
-        return np.stack([ndimage.gaussian_laplace(values[z], HFEN_WIDTH) for z in range(len(values))])
+        out = np.empty_like(values)
+        for z in range(len(values)):
+            out[z] = ndimage.gaussian_laplace(values[z], HFEN_WIDTH)
+        return out
 
     return float(np.linalg.norm(filtered(error)) / max(float(np.linalg.norm(filtered(truth))), 1e-300))
 
