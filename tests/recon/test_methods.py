@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from boxes import Scan, nrmse, raw_of, ring, signal
 
-from lauterbur.errors import InputError
+from lauterbur.errors import InputError, ResourceError
 from lauterbur.recon.coilmaps import calibrate
 from lauterbur.recon.grappa import kernels
 from lauterbur.recon.reconstruction import reconstruct
@@ -224,6 +224,19 @@ def test_maps_of_another_size_of_other_receivers_or_of_nothing_are_refused():
             reconstruct(raw, method="cs", maps=wrong)
     with pytest.raises(InputError, match="leave out one of the two"):
         reconstruct(raw, method="cs", maps=maps, along_readout=True)
+
+
+def test_a_problem_larger_than_the_machine_is_refused_before_work(monkeypatch):
+    monkeypatch.setattr("lauterbur.recon.checks.memory_of_machine", lambda: 1e6)
+    with pytest.raises(ResourceError, match=r"needs about .* GiB of memory but the machine has 0\.0 GiB; compress"):
+        reconstruct(SCAN.raw(), method="cs")
+
+
+@pytest.mark.parametrize("method", ["sense", "cs"])
+def test_silent_receivers_do_no_harm(method):
+    raw = random_lines(SCAN.raw(), 0.4)
+    silent = replace(raw, samples=np.concatenate([raw.samples, 0 * raw.samples[:, :2]], axis=1))
+    assert nrmse(reconstruct(silent, method=method).pixels, reconstruct(raw, method=method).pixels) < 0.02
 
 
 def test_too_small_a_calibration_for_grappa_is_refused():

@@ -22,6 +22,7 @@ from lauterbur.recon.calibration import (
     lone_receiver,
     mask_of,
 )
+from lauterbur.recon.checks import check_memory
 from lauterbur.recon.coilmaps import CoilMaps
 from lauterbur.recon.coils import CoarseMaps, coarse_maps
 from lauterbur.recon.combination import combine_, grid_for
@@ -32,7 +33,7 @@ from lauterbur.recon.fft import resized
 from lauterbur.recon.grappa import combine_grappa_
 from lauterbur.recon.layout import Axis, Layout
 from lauterbur.recon.partial_fourier import projected
-from lauterbur.recon.readout import Hybrid, gathered
+from lauterbur.recon.readout import WORKERS, Hybrid, gathered
 from lauterbur.recon.regularisation import Fit
 from lauterbur.recon.sampling import Sampling, describe, missing_side
 from lauterbur.recon.series import combine_series_
@@ -117,6 +118,21 @@ def _check_method(method: str, samplings: dict[tuple[int, int], Sampling], n_rx:
         )
 
 
+def _check_memory(layout: Layout, n_rx: int, method: str) -> None:
+    """Lines after the readout transform twice, all frames' images, and maps and transforms of what is solved at once."""
+    n_x, n_z, n_y, n_frames = layout.readout.n_image, layout.n_partitions, layout.phase.n, len(layout.frames)
+    held = len(layout.image) / (1 if method == "low-rank" else n_frames * (len(layout.slices) if n_z == 1 else 1))
+    images = (n_frames + 3) * n_z * n_y * n_x * max(len(layout.slices), 1)
+    at_once = (n_x if n_z == 1 else WORKERS) * n_z * n_y * n_rx * 5 * (n_frames if method == "low-rank" else 1)
+    kernels = WORKERS * n_z * n_y * n_rx * n_rx if method == "grappa" else 0
+    need = 8.0 * (2 * held * n_rx * n_x + images + at_once + kernels)
+    check_memory(
+        need,
+        f"reconstruction by {method} of {n_frames} frames with {n_rx} receivers",
+        "compress with coils=, or leave out frames",
+    )
+
+
 def reconstruct_cartesian(
     raw: RawData,
     layout: Layout,
@@ -143,6 +159,7 @@ def reconstruct_cartesian(
         _check_method(method, samplings, n_rx, n_frames)
         if known_maps is not None:
             check_maps(known_maps, layout, n_rx)
+        _check_memory(layout, n_rx if along_readout is None else along_readout, method)
     with timings.stage("navigators"):
         phases = ghost_phases(raw, layout, mixing)
     turns: dict[int, NDArray[np.complex64]] = {}  # per slice, geometric compression

@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 
 from lauterbur.errors import InputError, ResourceError
 from lauterbur.rawdata import Header, RawData
 
 LARGEST_IMAGE = 2**31  # voxels of all frames; a hostile header must not exhaust memory
+
+
+def memory_of_machine() -> float:
+    """Bytes; infinite where the system does not say."""
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES")) * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return float("inf")
+
+
+def check_memory(need: float, what: str, remedy: str) -> None:
+    """Refuses work of `need` bytes that this machine cannot hold."""
+    have = memory_of_machine()
+    if not need <= have:
+        raise ResourceError(
+            f"{what} needs about {need / 2**30:.1f} GiB of memory but the machine has {have / 2**30:.1f} GiB; {remedy}"
+        )
 
 
 def check_raw(raw: RawData) -> None:

@@ -45,9 +45,7 @@ def _constant(n: int, inverse: bool) -> complex:
 def plain(x: Array, axes: Sequence[int], inverse: bool, *, workers: int = 1) -> Array:
     """Orthonormal, index 0 is zero on both sides; x may be overwritten. For those who fold the centring into their own factors."""
     if mkl_fft is not None:
-        for axis in axes:
-            x = (mkl_fft.ifft if inverse else mkl_fft.fft)(x, axis=axis, norm="ortho")
-        return x
+        return np.asarray((mkl_fft.ifftn if inverse else mkl_fft.fftn)(x, axes=tuple(axes), norm="ortho"))
     transform = scipy.fft.ifftn if inverse else scipy.fft.fftn
     return transform(x, axes=axes, norm="ortho", overwrite_x=True, workers=workers)
 

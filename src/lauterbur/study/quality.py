@@ -130,7 +130,8 @@ def _fine_error(error: Volume, truth: Volume) -> float:
 
 def edge_sharpness(image: Volume, truth: Volume) -> float:
     """Least-squares slope of the image's gradient along the truth's, in planes, where the truth is steepest."""
-    slope_t, slope_i = (np.stack(np.gradient(values, axis=(1, 2))) for values in (truth, image))
+    slopes: Any = [np.gradient(values, axis=(1, 2)) for values in (truth, image)]
+    slope_t, slope_i = (np.stack(one) for one in slopes)
     steep = np.linalg.norm(slope_t, axis=0)
     inside = steep[truth > 0.1 * truth.max()]
     if not inside.size or not steep.max() > 0:
