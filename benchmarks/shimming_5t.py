@@ -2,6 +2,7 @@
 
     python benchmarks/shimming_5t.py head brain                     # solves the fields first: minutes
     python benchmarks/shimming_5t.py torso liver heart pelvis --step 8e-3 --cache folder --picture maps.png
+    python benchmarks/shimming_5t.py torso liver --fields torso.h5      # of `lauterbur fields --subject torso --out torso.h5`
 
 Excitations are those of a spoiled gradient echo (10 deg, TR 20 ms); static shims play the same angle by hard pulses of the
 same total length. First-level limits.
@@ -19,6 +20,7 @@ import numpy as np
 
 import lauterbur as lb
 from lauterbur.errors import InputError
+from lauterbur.fields.files import read_fields
 from lauterbur.fields.maps import FieldMaps
 from lauterbur.safety.limits import iec_limits
 from lauterbur.safety.sar import SarModel, sar_model
@@ -141,10 +143,14 @@ def main() -> None:
     parser.add_argument("targets", nargs="+")
     parser.add_argument("--step", type=float, default=8e-3)
     parser.add_argument("--cache", type=Path)
+    parser.add_argument("--fields", type=Path, help="solved before, instead of --step and --cache")
     parser.add_argument("--picture", type=Path)
     given = parser.parse_args()
     scanner, subject = lb.load_scanner("5T"), lb.load_subject(given.subject)
-    fields = lb.solve_fields(scanner, subject, method="maxwell", step=given.step, cache=given.cache)
+    if given.fields:
+        fields = read_fields(given.fields, scanner=scanner, subject=subject)
+    else:
+        fields = lb.solve_fields(scanner, subject, method="maxwell", step=given.step, cache=given.cache)
     sar = sar_model(fields)
     fields = replace(fields, e=None)
     for name in given.targets:
