@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lauterbur.acquisition.twin.atoms import LOCAL, NAMES, AtomGrid, Dimension, Mesh, local, near_weights
+from lauterbur.acquisition.twin.atoms import LOCAL, NAMES, AtomGrid, Dimension, local, near_weights
+from lauterbur.acquisition.twin.expansion import Expansion
 
 
 def grid_of(rng: np.random.Generator, counts: tuple[int, ...], u: Dimension) -> AtomGrid:
@@ -49,7 +50,8 @@ def test_spins_are_interpolated_between_the_atoms_of_their_own_grid(n_places: in
     spins["t1"][0] = spins["t2"][1] = np.inf
     leaf = rng.integers(0, 2, n).astype(np.int16)
     offset, place = rng.uniform(-200, 200, (n_places, n)), rng.uniform(-2.5e-3, 3.5e-3, (n_places, n))
-    got = Mesh.of(grids).interpolate(table, spins, offset, place, leaf)
+    expansion, (coefficients,) = Expansion.of(grids, [table], [True], 0.0)
+    got = expansion.values(coefficients, spins, offset, place, leaf)
     first = np.concatenate(([0], np.cumsum([len(g) for g in grids])))
     for p in range(n_places):
         for v in range(n):
@@ -59,3 +61,23 @@ def test_spins_are_interpolated_between_the_atoms_of_their_own_grid(n_places: in
             product = np.einsum("a,b,c,d,e,f,u->uabcdef", *w).ravel()
             right = product @ table[first[leaf[v]] : first[leaf[v] + 1]]
             assert np.abs(got[p, v] - right).max() < 1e-5 * np.abs(product).sum()
+
+
+def test_few_polynomials_show_the_atoms_as_well_as_asked() -> None:
+    """What depends on several parameters at once is small: most products are left out, and the error is what was allowed."""
+    rng = np.random.default_rng(1)
+    nodes = {"t1": (0.5, 2.0, 5), "t2": (0.03, 0.3, 5), "b1": (0.5, 1.5, 8), "offset": (-100, 100, 3),
+             "diffusion": (1e-9, 1e-9, 1), "b1_prepared": (0.7, 1.3, 6), "u": (0.0, 0.0, 1)}  # fmt: skip
+    grid = AtomGrid.of(tuple(Dimension(name, np.linspace(*nodes[name]), 0.3) for name in NAMES))
+    p = grid.parameters
+    wave = np.sin(0.3 * p["b1"] + p["offset"] * 1e-3) * np.exp(-0.1 / p["t1"] - 0.01 / p["t2"])
+    other = np.cos(2.5 * p["b1_prepared"]) * (1 - np.exp(-1 / p["t1"])) * np.exp(-0.02 / p["t2"])
+    table = np.column_stack((wave + 1j * other, other)).astype(np.complex64)
+    some = rng.integers(0, len(grid), 4000)
+    spins = {name: p[name][some] for name in ("t1", "t2", "b1", "diffusion", "b1_prepared")}
+    for allowed in (1e-2, 1e-4):
+        expansion, (coefficients,) = Expansion.of((grid,), [table], [True], allowed)
+        got = expansion.values(coefficients, spins, p["offset"][None, some], p["u"][None, some], np.zeros(4000, np.int16))
+        error = np.linalg.norm(got[0] - table[some]) / np.linalg.norm(table[some])
+        assert error < 1.3 * allowed
+        assert len(coefficients) < len(table) / (15 if allowed == 1e-2 else 4)

@@ -18,8 +18,9 @@ Float = NDArray[np.float64]
 NAMES = ("t1", "t2", "b1", "offset", "diffusion", "b1_prepared", "u")
 CANDIDATES = (1, 2, 3, 4, 5, 6, 8, 10, 13, 17)
 RELAXING = ("t1", "t2")
-MADE_OF = ("t1", "t2", "b1", "diffusion", "b1_prepared")  # what does not change inside a spin's box
-WHERE_MADE = tuple(NAMES.index(name) for name in MADE_OF)
+WHERE_MADE = tuple(
+    NAMES.index(name) for name in ("t1", "t2", "b1", "diffusion", "b1_prepared")
+)  # not inside a spin's box
 OFFSET, U = NAMES.index("offset"), NAMES.index("u")
 LOCAL = 6  # points of the local interpolation
 
@@ -122,7 +123,7 @@ class AtomGrid:
 def near_weights(place: float) -> Float:
     """(LOCAL,) Lagrange weights of nodes at 0, 1, 2, ..."""
     out = np.empty(LOCAL)
-    _near(place, out)
+    near(place, out)
     return out
 
 
@@ -168,31 +169,9 @@ class Mesh:
             strides[i, -1] = np.prod(inner)
         return Mesh(sizes, strides, scale, nodes, denominators, steps, np.cumsum([0] + [len(g) for g in grids])[:-1])
 
-    def interpolate(
-        self, table: NDArray[np.complex64], spins: dict[str, Float], offset: Float, u: Float, grid: NDArray[np.int16]
-    ) -> NDArray[np.complex64]:
-        """(place, n, column): rows of `table` (atom, column) at these spins, each in its grid (n,).
-
-        Inside its box a spin has other offsets and u (place, n); what it is made of is the same everywhere.
-        """
-        out = np.empty((len(u), len(grid), table.shape[1]), np.complex64)
-        if not out.size:
-            return out
-        parts = np.ascontiguousarray(table).view(np.float32)  # real and imaginary ones side by side
-        made_of = np.stack([spins[name] for name in MADE_OF])
-        most = int(self.sizes[:, WHERE_MADE].prod(axis=1).max())
-        finest = self.steps.min(where=self.steps > 0, initial=np.inf)
-        near = LOCAL + 1 + math.ceil(np.ptp(u, axis=0).max() / finest)
-        wide = max(near, int(self.sizes[self.steps == 0, -1].max(initial=1)))  # nodes along u that a box needs
-        _interpolate(
-            grid, made_of, np.ascontiguousarray(offset), np.ascontiguousarray(u), self.scale, self.sizes, self.strides,
-            self.nodes, self.denominators, self.steps, self.first, parts, most, wide, out.view(np.float32),
-        )  # fmt: skip
-        return out
-
 
 @numba.njit(cache=True)
-def _near(t, w):
+def near(t, w):
     """Lagrange weights of LOCAL nodes at 0, 1, 2, ... for the place t."""
     for i in range(LOCAL):
         here = 1.0
@@ -203,7 +182,7 @@ def _near(t, w):
 
 
 @numba.njit(cache=True)
-def _everywhere(x, nodes, denominators, m, w):
+def everywhere(x, nodes, denominators, m, w):
     """Lagrange weights of all m nodes at x."""
     for i in range(m):
         here = denominators[i]
@@ -211,73 +190,3 @@ def _everywhere(x, nodes, denominators, m, w):
             if j != i:
                 here *= x - nodes[j]
         w[i] = here
-
-
-@numba.njit(parallel=True, cache=True, fastmath={"contract", "reassoc", "nsz"})
-def _interpolate(
-    grid, made_of, offset, u, scale, sizes, strides, nodes, denominators, steps, first, table, most, wide, out
-):
-    """Lagrange interpolation in product grids: first over what a spin is made of, once for all places in its box.
-
-    made_of (dimension, spin); offset, u (place, spin).
-    """
-    n_places, n_columns, n_blocks = len(u), table.shape[1], 64
-    for block in numba.prange(n_blocks):
-        product, atom = np.empty(most, np.float32), np.empty(most, np.int64)
-        w, w_offset = np.empty(max(LOCAL, nodes.shape[2]), np.float32), np.empty(nodes.shape[2], np.float32)
-        w_u = np.empty(max(LOCAL, nodes.shape[2]), np.float32)
-        partial = np.empty((sizes[:, OFFSET].max(), wide, n_columns), np.float32)
-        total = np.empty(n_columns, np.float32)
-        start = np.zeros(n_places, np.int64)
-        for v in range(block * len(grid) // n_blocks, (block + 1) * len(grid) // n_blocks):
-            g = grid[v]
-            filled = 1
-            product[0], atom[0] = 1, first[g]
-            for i_dimension in range(len(made_of)):
-                d = WHERE_MADE[i_dimension]
-                m = sizes[g, d]
-                if m == 1:
-                    continue
-                x = made_of[i_dimension, v]
-                if scale[g, d] > 0:
-                    x = 1.0 if math.isinf(x) else x / (x + scale[g, d])
-                _everywhere(x, nodes[g, d], denominators[g, d], m, w)
-                for j in range(m - 1, -1, -1):
-                    for i in range(filled):
-                        product[j * filled + i] = product[i] * w[j]
-                        atom[j * filled + i] = atom[i] + j * strides[g, d]
-                filled *= m
-            m_offset, m_u, low = sizes[g, OFFSET], sizes[g, U], 0
-            if steps[g] > 0:
-                low, high = m_u, 0
-                for p in range(n_places):
-                    place = math.floor((u[p, v] - nodes[g, U, 0]) / steps[g]) - (LOCAL // 2 - 1)
-                    start[p] = min(max(place, 0), m_u - LOCAL)
-                    low, high = min(low, start[p]), max(high, start[p] + LOCAL)
-                m_u = high - low
-            for o in range(m_offset):
-                for j in range(m_u):
-                    total[:] = 0
-                    more = o * strides[g, OFFSET] + (low + j) * strides[g, U]
-                    for a in range(filled):
-                        size, row = product[a], atom[a] + more
-                        for c in range(n_columns):
-                            total[c] += size * table[row, c]
-                    partial[o, j] = total
-            for p in range(n_places):
-                w_offset[0] = w_u[0] = 1
-                if m_offset > 1:
-                    _everywhere(offset[p, v], nodes[g, OFFSET], denominators[g, OFFSET], m_offset, w_offset)
-                at, near = 0, m_u
-                if steps[g] > 0:
-                    _near((u[p, v] - nodes[g, U, 0]) / steps[g] - start[p], w_u)
-                    at, near = start[p] - low, LOCAL
-                elif m_u > 1:
-                    _everywhere(u[p, v], nodes[g, U], denominators[g, U], m_u, w_u)
-                total[:] = 0
-                for o in range(m_offset):
-                    for j in range(near):
-                        size = w_offset[o] * w_u[j]
-                        for c in range(n_columns):
-                            total[c] += size * partial[o, at + j, c]
-                out[p, v] = total

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lauterbur.acquisition.twin.atoms import AtomGrid, Mesh
+from lauterbur.acquisition.twin.atoms import AtomGrid
 from lauterbur.acquisition.twin.boxes import Inside
 from lauterbur.acquisition.twin.cast import Cast, ExactAtoms, Parameters, joined
+from lauterbur.acquisition.twin.expansion import Expansion
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,26 +39,36 @@ class LeafAtoms:
             parts.append({**p, "position": u[:, None] * self.axis[None, :], "field": field})
         return joined(parts)
 
+    def expanded(
+        self, tables: list[NDArray[np.complex64]], judged: list[bool], allowed: float
+    ) -> tuple[LeafValues, list[NDArray[np.complex64]]]:
+        """What interpolates, and the tables (atom, column) as it needs them. allowed, judged: see Expansion.of."""
+        expansion, found = Expansion.of(self.grids, tables, judged, allowed)
+        return LeafValues(expansion, self.leaf, self.lean), found
+
+
+@dataclass(frozen=True, eq=False)
+class LeafValues:
+    expansion: Expansion
+    leaf: NDArray[np.int16]  # (spin,)
+    lean: float  # m/Hz
+
     def values(self, table: NDArray[np.complex64], parts: list[Parameters], chosen: NDArray) -> NDArray:
-        """(place, n, column): rows of `table` (atom, column) at these spins, with their parameters at each place."""
+        """(place, n, column): `table` (row, column) at these spins, with their parameters at each place."""
         offset = np.array([p["offset"] for p in parts])
         u = np.array([p["u"] for p in parts]) + self.lean * offset
-        return self.mesh.interpolate(table, parts[0], offset, u, self.leaf[chosen])
-
-    @cached_property
-    def mesh(self) -> Mesh:
-        return Mesh.of(self.grids)
+        return self.expansion.values(table, parts[0], offset, u, self.leaf[chosen])
 
 
 @dataclass(frozen=True, eq=False)
 class Ensemble:
     players: Cast
     chosen: NDArray[np.intp]  # (n,) which of the players
-    atoms: LeafAtoms | ExactAtoms
+    atoms: LeafValues | ExactAtoms
     inside: Inside  # the places inside a box where its amplitudes are needed
     along: NDArray[np.float64]  # (3,) the selected axis; zeros where nothing selects
 
     def amplitudes(self, table: NDArray[np.complex64], which: NDArray) -> NDArray[np.complex64]:
-        """(place, n, column): `table` (atom, column) of the spins chosen[which]."""
+        """(place, n, column): `table`, of as many columns, of the spins chosen[which]."""
         parts = [self.players.parameters(self.chosen[which], shift, self.along) for shift in self.inside.shifts]
         return self.atoms.values(table, parts, which)

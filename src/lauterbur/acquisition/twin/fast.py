@@ -28,7 +28,7 @@ from lauterbur.acquisition.twin.columns import Columns
 from lauterbur.acquisition.twin.compile import timeline
 from lauterbur.acquisition.twin.course import Drift
 from lauterbur.acquisition.twin.encode import encoder
-from lauterbur.acquisition.twin.ensemble import Ensemble
+from lauterbur.acquisition.twin.ensemble import Ensemble, LeafValues
 from lauterbur.acquisition.twin.hard import as_hard
 from lauterbur.acquisition.twin.nodes import TRAIN, choose_atoms
 from lauterbur.acquisition.twin.passes import Pass, plan_passes
@@ -46,6 +46,7 @@ EARS_BYTES = 200e6  # of the coils' sensitivities at the spins of a pass
 MANY_OWN = (
     200_000  # spins that are driven differently by the pulses of a pass, which then take the drive of its own slice
 )
+FEW = 0.3  # of what interpolation between atoms may cost, what polynomials that are left out do
 SOUND_BYTES = 200e6  # of all components at all spins: where they are no more, the spins speak once
 
 
@@ -219,20 +220,26 @@ def _prepare(
     columns = columns_in(script, sampled, players, who, places.counts, accuracy.rank, rng)
     tell(0.05, "choosing atoms")
     rehearsal = Rehearsal.of(part, script.graph, script.records)
-    ensemble = choose_atoms(part, rehearsal, players, chosen, axis, accuracy.nodes, rng)
-    atoms = ensemble.atoms
+    atoms, inside = choose_atoms(part, rehearsal, players, chosen, axis, accuracy.nodes, rng)
     tables = tables_of(script, columns, atoms, lambda done: tell(0.1 + 0.3 * done, "phase graph for the atoms"))
+    voices: ExactAtoms | LeafValues
+    if isinstance(atoms, ExactAtoms):
+        voices = atoms
+    else:
+        live = [not column.group.is_silent for column in columns]
+        voices, tables = atoms.expanded(tables, live if any(live) else [True] * len(live), FEW * accuracy.nodes)
     notes: dict = {
         "readouts": len(part.readouts),
         "spins": len(chosen),
         "atoms": len(atoms.parameters["t1"]),
         "exact": isinstance(atoms, ExactAtoms),
+        "products": 0 if isinstance(voices, ExactAtoms) else int(np.diff(voices.expansion.bounds).max()),
         "states": int(np.diff(script.graph.first).max()),
         "records": len(script.records.state),
-        "places": len(ensemble.inside.shifts),
+        "places": len(inside.shifts),
         "groups": [],
     }
-    return columns, tables, ensemble, notes
+    return columns, tables, Ensemble(players, chosen, voices, inside, along), notes
 
 
 def _encode(encode, found: Components, values, chosen, receive, accuracy: Accuracy, out, tell) -> tuple[int, float]:

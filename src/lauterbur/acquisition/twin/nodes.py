@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from lauterbur.acquisition.twin.atoms import CANDIDATES, AtomGrid, Dimension, Extent, local
 from lauterbur.acquisition.twin.boxes import Inside, inside_of
 from lauterbur.acquisition.twin.cast import Cast, ExactAtoms, Parameters, exact_atoms, joined
-from lauterbur.acquisition.twin.ensemble import Ensemble, LeafAtoms
+from lauterbur.acquisition.twin.ensemble import LeafAtoms
 from lauterbur.acquisition.twin.passes import Pass
 from lauterbur.acquisition.twin.rehearsal import NAMES, Rehearsal, unlike
 from lauterbur.errors import ResourceError
@@ -38,14 +38,14 @@ def choose_atoms(
     axis: NDArray | None,
     allowed: float,
     rng: np.random.Generator,
-) -> Ensemble:
+) -> tuple[LeafAtoms | ExactAtoms, Inside]:
     """allowed: relative error of the interpolation, per parameter."""
     along = np.zeros(3) if axis is None else axis
     needs_own = axis is None or not players.is_shared_field
     inside = inside_of(players.place.edges, axis, part.detail / (1 if needs_own else TRAIN))
     exact = _exact(players, chosen, inside, along, 2_000_000 if needs_own else 10 * FEW_ATOMS)
     if exact is not None and len(exact.parameters["t1"]) <= (MAX_ATOMS if needs_own else FEW_ATOMS):
-        return Ensemble(players, chosen, exact, inside, along)
+        return exact, inside
     if needs_own:
         raise ResourceError(
             f"the program selects along several axes or drives channels differently, so each of {len(chosen)} spins "
@@ -74,12 +74,12 @@ def choose_atoms(
         grids.append(AtomGrid.of(tuple(dimensions)))
     n_atoms = sum(len(g) for g in grids)
     if exact is not None and len(exact.parameters["t1"]) <= 1.2 * n_atoms:
-        return Ensemble(players, chosen, exact, inside, along)
+        return exact, inside
     if n_atoms > 4 * MAX_ATOMS:
         raise ResourceError(
             f"the program would need {n_atoms} atoms; at most {4 * MAX_ATOMS} fit: use engine='reference'"
         )
-    return Ensemble(players, chosen, LeafAtoms(tuple(grids), leaf, along, lean), inside, along)
+    return LeafAtoms(tuple(grids), leaf, along, lean), inside
 
 
 def _exact(players: Cast, chosen: NDArray, inside: Inside, along: NDArray, most: int) -> ExactAtoms | None:
