@@ -77,7 +77,9 @@ def test_few_polynomials_show_the_atoms_as_well_as_asked() -> None:
     spins = {name: p[name][some] for name in ("t1", "t2", "b1", "diffusion", "b1_prepared")}
     for allowed in (1e-2, 1e-4):
         expansion, (coefficients,) = Expansion.of((grid,), [table], [True], allowed)
-        got = expansion.values(coefficients, spins, p["offset"][None, some], p["u"][None, some], np.zeros(4000, np.int16))
+        got = expansion.values(
+            coefficients, spins, p["offset"][None, some], p["u"][None, some], np.zeros(4000, np.int16)
+        )
         error = np.linalg.norm(got[0] - table[some]) / np.linalg.norm(table[some])
         assert error < 1.3 * allowed
         assert len(coefficients) < len(table) / (15 if allowed == 1e-2 else 4)

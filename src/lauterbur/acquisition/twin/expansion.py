@@ -17,19 +17,20 @@ from lauterbur.acquisition.twin.atoms import LOCAL, NAMES, OFFSET, WHERE_MADE, A
 
 Float = NDArray[np.float64]
 MADE_OF = tuple(NAMES[d] for d in WHERE_MADE)
+AXES = (OFFSET, *WHERE_MADE)  # of the products
 
 
 @dataclass(frozen=True, eq=False)
 class Expansion:
-    """Several grids' polynomials over what a spin is made of; along its offset and u, nodes as before.
+    """Several grids' polynomials over what a spin is made of and its offset; along u, nodes as before.
 
-    A table's rows (row, column): grid after grid, u slowest, then the offset's nodes, then the products.
+    A table's rows (row, column): grid after grid, u slowest, then the products, those of one degree in the offset together.
     """
 
     mesh: Mesh
-    basis: Float  # (grid, made of, node, degree)
-    products: NDArray[np.int16]  # (product, made of) degrees, of all grids
-    bounds: NDArray[np.int64]  # (grid + 1,) of their products
+    basis: Float  # (grid, axis, node, degree)
+    products: NDArray[np.int16]  # (product, axis) degrees, of all grids
+    bounds: NDArray[np.int64]  # (grid, degree in the offset + 1) of their products
     first: NDArray[np.int64]  # (grid,) its first row
 
     @staticmethod
@@ -39,40 +40,30 @@ class Expansion:
         """And the tables (atom, column) as coefficients. allowed: relative error of the norm over the atoms of each grid, of the
         `judged` tables together."""
         mesh = Mesh.of(grids)
-        basis = np.zeros((len(grids), len(MADE_OF), *[int(mesh.sizes[:, WHERE_MADE].max())] * 2))
+        basis = np.zeros((len(grids), len(AXES), *[int(mesh.sizes[:, AXES].max())] * 2))
         products: list[NDArray] = []
         made: list[list[NDArray[np.complex64]]] = [[] for _ in tables]
         for i, (grid, lo) in enumerate(zip(grids, mesh.first, strict=True)):
-            sizes = [len(grid.dimensions[d].nodes) for d in WHERE_MADE]
-            for j, d in enumerate(WHERE_MADE):
+            sizes = [len(grid.dimensions[d].nodes) for d in AXES]
+            for j, d in enumerate(AXES):
                 basis[i, j, : sizes[j], : sizes[j]] = _orthonormal(mesh.nodes[i, d, : sizes[j]])
             here = [_coefficients(grid, table[lo : lo + len(grid)], basis[i]) for table in tables]
-            energy = sum(
-                (
-                    np.sum(np.abs(c) ** 2, axis=(0, 1, 3), dtype=float)
-                    for c, counts in zip(here, judged, strict=True)
-                    if counts
-                ),
-                np.zeros(int(np.prod(sizes))),
-            )
+            energy = np.zeros(int(np.prod(sizes)))
+            for c, counts in zip(here, judged, strict=True):
+                if counts:
+                    energy += np.sum(np.abs(c) ** 2, axis=(0, 2), dtype=float)
             order = np.argsort(energy)
             kept = np.sort(order[np.cumsum(energy[order]) > allowed**2 * energy.sum()])
-            kept = kept if len(kept) else np.zeros(1, np.int64)
             products.append(np.stack(np.unravel_index(kept, sizes), axis=1).astype(np.int16))
             for rows, c in zip(made, here, strict=True):
-                rows.append(np.ascontiguousarray(c[:, :, kept]).reshape(-1, c.shape[3]))
-        rows_of = [
-            len(p) * len(g.dimensions[OFFSET].nodes) * len(g.dimensions[U].nodes)
-            for p, g in zip(products, grids, strict=True)
-        ]
-        expansion = Expansion(
-            mesh,
-            basis,
-            np.concatenate(products),
-            np.concatenate(([0], np.cumsum([len(p) for p in products]))),
-            np.concatenate(([0], np.cumsum(rows_of)))[:-1],
-        )
-        return expansion, [np.concatenate(rows) for rows in made]
+                rows.append(np.ascontiguousarray(c[:, kept]).reshape(-1, c.shape[2]))
+        counts_of = [len(p) for p in products]
+        before = np.concatenate(([0], np.cumsum(counts_of)))
+        degrees = np.arange(mesh.sizes[:, OFFSET].max() + 1)
+        bounds = np.array([lo + np.searchsorted(p[:, 0], degrees) for lo, p in zip(before, products, strict=False)])
+        rows_of = [n * len(grid.dimensions[U].nodes) for n, grid in zip(counts_of, grids, strict=True)]
+        first = np.concatenate(([0], np.cumsum(rows_of)))[:-1]
+        return Expansion(mesh, basis, np.concatenate(products), bounds, first), [np.concatenate(rows) for rows in made]
 
     def values(
         self, table: NDArray[np.complex64], spins: dict[str, Float], offset: Float, u: Float, grid: NDArray[np.int16]
@@ -106,61 +97,66 @@ def _orthonormal(nodes: Float) -> Float:
 
 
 def _coefficients(grid: AtomGrid, table: NDArray[np.complex64], basis: Float) -> NDArray[np.complex64]:
-    """(u, offset, product, column) of a grid's rows (atom, column); basis: (made of, node, degree)."""
+    """(u, product, column) of a grid's rows (atom, column); basis: (axis, node, degree)."""
     sizes = [len(d.nodes) for d in grid.dimensions]
     c = table.reshape(sizes[U], *sizes[:U], table.shape[1])
-    for j, d in enumerate(WHERE_MADE):
+    for j, d in enumerate(AXES):
         if sizes[d] > 1:
             turn = basis[j, : sizes[d], : sizes[d]].astype(np.float32)
             c = np.moveaxis(np.tensordot(c, turn, axes=(d + 1, 0)), -1, d + 1)
-    c = np.moveaxis(c, OFFSET + 1, 1)
-    return np.ascontiguousarray(c).reshape(sizes[U], sizes[OFFSET], -1, table.shape[1])
+    return np.ascontiguousarray(np.moveaxis(c, OFFSET + 1, 1)).reshape(sizes[U], -1, table.shape[1])
+
+
+@numba.njit(cache=True)
+def _degrees(x, nodes, denominators, basis, m, w, out):
+    """The orthonormal polynomials of m nodes at x."""
+    if m == 1:
+        out[0] = basis[0, 0]
+        return
+    everywhere(x, nodes, denominators, m, w)
+    for degree in range(m):
+        here = 0.0
+        for j in range(m):
+            here += w[j] * basis[j, degree]
+        out[degree] = here
 
 
 @numba.njit(parallel=True, cache=True, fastmath={"contract", "reassoc", "nsz"})
 def _evaluate(
     grid, made_of, offset, u, scale, sizes, nodes, denominators, steps, first, basis, products, bounds, table, wide, out
 ):
-    """Polynomials of what a spin is made of, once for all places in its box; Lagrange interpolation along offset and u.
+    """Polynomials of what a spin is made of, once for all places in its box; of the offset; Lagrange interpolation along u.
 
     made_of (dimension, spin); offset, u (place, spin).
     """
     n_places, n_columns, n_blocks, n_made = len(u), table.shape[1], 64, len(made_of)
-    most = 0
-    for g in range(len(bounds) - 1):
-        most = max(most, bounds[g + 1] - bounds[g])
+    most, n_offsets = 0, bounds.shape[1] - 1
+    for g in range(len(bounds)):
+        most = max(most, bounds[g, -1] - bounds[g, 0])
     for block in numba.prange(n_blocks):
         product, of_degree = np.empty(most, np.float32), np.empty((n_made, basis.shape[2]), np.float32)
-        w = np.empty(max(LOCAL, nodes.shape[2]))
-        w_offset, w_u = np.empty(nodes.shape[2], np.float32), np.empty(max(LOCAL, nodes.shape[2]), np.float32)
-        partial = np.empty((sizes[:, OFFSET].max(), wide, n_columns), np.float32)
+        w, w_offset = np.empty(nodes.shape[2]), np.empty(basis.shape[2], np.float32)
+        w_u, w_near = np.empty(max(LOCAL, nodes.shape[2])), np.empty(LOCAL)
+        partial = np.empty((n_offsets, wide, n_columns), np.float32)
         total = np.empty(n_columns, np.float32)
         start = np.zeros(n_places, np.int64)
         for v in range(block * len(grid) // n_blocks, (block + 1) * len(grid) // n_blocks):
             g = grid[v]
             for i in range(n_made):
                 d = WHERE_MADE[i]
-                m = sizes[g, d]
-                if m == 1:
-                    of_degree[i, 0] = basis[g, i, 0, 0]
-                    continue
                 x = made_of[i, v]
                 if scale[g, d] > 0:
                     x = 1.0 if np.isinf(x) else x / (x + scale[g, d])
-                everywhere(x, nodes[g, d], denominators[g, d], m, w)
-                for degree in range(m):
-                    here = 0.0
-                    for j in range(m):
-                        here += w[j] * basis[g, i, j, degree]
-                    of_degree[i, degree] = here
-            n_products = bounds[g + 1] - bounds[g]
+                _degrees(x, nodes[g, d], denominators[g, d], basis[g, i + 1], sizes[g, d], w, of_degree[i])
+            origin = bounds[g, 0]
+            n_products = bounds[g, -1] - origin
             for k in range(n_products):
-                degrees = products[bounds[g] + k]
-                here = of_degree[0, degrees[0]]
+                degrees = products[origin + k]
+                here = of_degree[0, degrees[1]]
                 for i in range(1, n_made):
-                    here *= of_degree[i, degrees[i]]
+                    here *= of_degree[i, degrees[i + 1]]
                 product[k] = here
-            m_offset, m_u, low = sizes[g, OFFSET], sizes[g, U], 0
+            m_u, low = sizes[g, U], 0
             if steps[g] > 0:
                 low, high = m_u, 0
                 for p in range(n_places):
@@ -168,29 +164,29 @@ def _evaluate(
                     start[p] = min(max(place, 0), m_u - LOCAL)
                     low, high = min(low, start[p]), max(high, start[p] + LOCAL)
                 m_u = high - low
-            for o in range(m_offset):
-                for j in range(m_u):
+            m_offset = sizes[g, OFFSET]
+            for j in range(m_u):
+                row = first[g] + (low + j) * n_products - origin
+                for o in range(m_offset):
                     total[:] = 0
-                    row = first[g] + ((low + j) * m_offset + o) * n_products
-                    for k in range(n_products):
-                        size = product[k]
+                    for k in range(bounds[g, o], bounds[g, o + 1]):
+                        size = product[k - origin]
                         for c in range(n_columns):
                             total[c] += size * table[row + k, c]
                     partial[o, j] = total
             for p in range(n_places):
-                w_offset[0] = w_u[0] = 1
-                if m_offset > 1:
-                    everywhere(offset[p, v], nodes[g, OFFSET], denominators[g, OFFSET], m_offset, w_offset)
+                _degrees(offset[p, v], nodes[g, OFFSET], denominators[g, OFFSET], basis[g, 0], m_offset, w, w_offset)
                 at, close = 0, m_u
                 if steps[g] > 0:
-                    near((u[p, v] - nodes[g, U, 0]) / steps[g] - start[p], w_u)
+                    near((u[p, v] - nodes[g, U, 0]) / steps[g] - start[p], w_near)
+                    w_u[:LOCAL] = w_near
                     at, close = start[p] - low, LOCAL
-                elif m_u > 1:
+                else:
                     everywhere(u[p, v], nodes[g, U], denominators[g, U], m_u, w_u)
                 total[:] = 0
                 for o in range(m_offset):
                     for j in range(close):
-                        size = w_offset[o] * w_u[j]
+                        size = np.float32(w_offset[o] * w_u[j])
                         for c in range(n_columns):
                             total[c] += size * partial[o, at + j, c]
                 out[p, v] = total

@@ -233,7 +233,7 @@ def _prepare(
         "spins": len(chosen),
         "atoms": len(atoms.parameters["t1"]),
         "exact": isinstance(atoms, ExactAtoms),
-        "products": 0 if isinstance(voices, ExactAtoms) else int(np.diff(voices.expansion.bounds).max()),
+        "products": 0 if isinstance(voices, ExactAtoms) else int(np.ptp(voices.expansion.bounds, axis=1).max()),
         "states": int(np.diff(script.graph.first).max()),
         "records": len(script.records.state),
         "places": len(inside.shifts),
