@@ -99,7 +99,7 @@ def _orthonormal(nodes: Float) -> Float:
 def _coefficients(grid: AtomGrid, table: NDArray[np.complex64], basis: Float) -> NDArray[np.complex64]:
     """(u, product, column) of a grid's rows (atom, column); basis: (axis, node, degree)."""
     sizes = [len(d.nodes) for d in grid.dimensions]
-    c = table.reshape(sizes[U], *sizes[:U], table.shape[1])
+    c: NDArray = table.reshape(sizes[U], *sizes[:U], table.shape[1])
     for j, d in enumerate(AXES):
         if sizes[d] > 1:
             turn = basis[j, : sizes[d], : sizes[d]].astype(np.float32)
