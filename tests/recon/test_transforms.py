@@ -22,6 +22,16 @@ def test_the_transform_to_the_image_has_a_positive_exponent_about_index_half_n(n
     assert np.allclose(fft(x, 0), explicit.conj() @ x, atol=1e-5)
 
 
+@pytest.mark.parametrize("axes", [(0,), (1, 2), (0, 2), (0, 1, 2)])
+def test_a_batch_is_scaled_by_the_axes_that_are_transformed(axes):
+    x = random_complex((3, 6, 5), 4)
+    for door, theirs in ((fft, np.fft.fftn), (ifft, np.fft.ifftn)):
+        shifted = np.fft.ifftshift(x, axes=axes)
+        assert np.allclose(
+            door(x, axes), np.fft.fftshift(theirs(shifted, axes=axes, norm="ortho"), axes=axes), atol=1e-5
+        )
+
+
 def test_a_transform_leaves_its_argument_alone():
     x = random_complex((6, 5), 2)
     before = x.copy()
