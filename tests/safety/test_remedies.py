@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from gate_programs import echo_train, gradient_echo, lobe, program, trapezoid
+from gate_programs import echo_train, gradient_echo, hard_pulse, lobe, program, trapezoid
 
 from lauterbur.safety.gate import assess, findings
 from lauterbur.safety.sar import sar_from_matrices
@@ -71,6 +71,27 @@ def test_gradients_with_more_rest_as_told_pass(quantity):
     softer = number(r"gradients to ([\d.]+) of", before.remedy)
     weak = replace(plan(tr), gradients=(replace(busy, waveform=busy.waveform * softer),))
     assert found(weak, quantity).ok
+
+
+@pytest.mark.parametrize("quantity, key", [
+    ("gradient r.m.s. current, x", "duty_cycle"), ("gradient mean power, x", "average_power"), ("RF duty cycle", "duty_cycle"),
+])  # fmt: skip
+def test_a_program_shorter_than_the_window_gets_the_rest_it_needs(quantity, key):
+    """Within 10 s a little longer TR changes nothing: it must move repetitions out of the window."""
+    room = "transmit" if "RF" in quantity else "gradients"
+
+    def plan(tr):
+        block = {"gx": trapezoid(0.09, 1e-3, 5e-3), "rf": hard_pulse(duration=2e-3)}
+        return program(*[{"duration": round(tr, 5), **block}] * 40)
+
+    tr = 50e-3
+    value = found(plan(tr), quantity).value
+    limit = 0.8 * value / (MACHINE.gradients.amplifier_current if "r.m.s." in quantity else 1)
+    tight = replace(MACHINE, **{room: replace(getattr(MACHINE, room), **{key: limit})})
+    before = found(plan(tr), quantity, tight)
+    longer = number(r"TR to ([\d.]+) times", before.remedy)
+    assert found(plan(np.ceil(tr * longer / 1e-5) * 1e-5), quantity, tight).ok
+    assert not found(plan(tr * longer * 0.98), quantity, tight).ok  # and asks for no more than it takes
 
 
 @pytest.mark.parametrize("spacing", [0.64e-3, 0.66e-3, 0.84e-3, 1.02e-3, 1.13e-3])

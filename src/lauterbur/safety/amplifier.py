@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lauterbur.findings import Finding
 from lauterbur.program import Program
-from lauterbur.safety.remedies import down_to, up_to
+from lauterbur.safety.remedies import Float, down_to, longer, up_to
 from lauterbur.safety.waveforms import AXES, SAME_TIME, Segments
 from lauterbur.safety.worst import Worst, largest, place, settle, worst_window
 from lauterbur.scanner.machine import Scanner
@@ -131,7 +131,7 @@ class Amplifiers:
                 "A",
                 f"{name} profile: {duty}, any {HEAT_WINDOW:g} s",
                 where,
-                _rest(squared / rated**2),
+                self._rest(start, end, self.current_squared[axis, busy], squared / rated**2, rated**2),
             ),
             Finding(
                 f"gradient heat as r.m.s. current, {AXES[axis]}",
@@ -140,7 +140,7 @@ class Amplifiers:
                 "A",
                 f"{name} profile: {duty}, forgotten with {coil.heating_time:g} s; played again and again",
                 heat_where,
-                _rest(heat / rated**2),
+                _cooler(heat / rated**2),
             ),
             Finding(
                 f"gradient mean power, {AXES[axis]}",
@@ -149,9 +149,18 @@ class Amplifiers:
                 "W",
                 f"{name} profile: |V I| over any {HEAT_WINDOW:g} s",
                 watts_where,
-                _rest(watts / coil.average_power),
+                self._rest(start, end, self.energy[axis, busy], watts / coil.average_power, coil.average_power),
             ),
         ]
+
+    def _rest(self, start: Float, end: Float, amount: Float, ratio: float, limit: float) -> str:
+        """What mends a mean over any HEAT_WINDOW that is `ratio` times its limit."""
+        if not 1 < ratio < np.inf:
+            return "lengthen TR or lower the gradients"
+        rest = longer(
+            self.program, start, end, lambda begin, stop, _: worst_window(begin, stop, amount, HEAT_WINDOW)[0] / limit
+        )
+        return ", or ".join(filter(None, (rest, _softer(ratio))))
 
     def _heat(self, axis: int) -> tuple[float, str]:
         """A2: the largest content of the store, with what the program itself leaves in it at the start.
@@ -180,8 +189,12 @@ def _store(passed: NDArray[np.float64], gain: NDArray[np.float64]) -> NDArray[np
     return held
 
 
-def _rest(ratio: float) -> str:
-    """What mends a mean that is `ratio` times its limit."""
+def _cooler(ratio: float) -> str:
+    """What mends the heat of a program played again and again."""
     if not 1 < ratio < np.inf:
         return "lengthen TR or lower the gradients"
-    return f"lengthen TR to {up_to(ratio * 1.01):.3g} times, or lower the gradients to {down_to(0.995 / np.sqrt(ratio)):.3g} of what they are"
+    return f"lengthen TR to {up_to(ratio * 1.01):.3g} times, or {_softer(ratio)}"
+
+
+def _softer(ratio: float) -> str:
+    return f"lower the gradients to {down_to(0.995 / np.sqrt(ratio)):.3g} of what they are"

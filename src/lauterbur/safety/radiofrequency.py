@@ -6,13 +6,15 @@ it the profile's own scale is taken: all channels at peak power make peak B1.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from lauterbur.findings import Finding
 from lauterbur.program import Program
 from lauterbur.safety.pulses import Pulses, most, pulses
-from lauterbur.safety.remedies import cooler, down_to, flip_angle, up_to
+from lauterbur.safety.remedies import cooler, down_to, flip_angle, longer, up_to
 from lauterbur.safety.worst import largest, place, settle
 from lauterbur.scanner.machine import Scanner
 from lauterbur.units import GAMMA_BAR
@@ -68,7 +70,18 @@ def radiofrequency_findings(
     found.append(_mean(program, played, "RF mean power per channel", power[:, hardest], tx.average_power / tx.channels,
                        "W", f"{profile}: an equal share for every channel, {within}; {scale}"))  # fmt: skip
     on, begin = most(played, played.end - played.start, POWER_WINDOW)
-    shorter = down_to(tx.duty_cycle * POWER_WINDOW / on) if on > 0 else 1.0
+    remedy = ""
+    if on / POWER_WINDOW > tx.duty_cycle:
+        shorter = f"shorten the pulses to {down_to(tx.duty_cycle * POWER_WINDOW / on):.3g} of now"
+        rest = longer(
+            program,
+            played.start,
+            played.end,
+            lambda start, end, _: (
+                most(replace(played, start=start, end=end), end - start, POWER_WINDOW)[0] / POWER_WINDOW / tx.duty_cycle
+            ),
+        )
+        remedy = ", or ".join(filter(None, (shorter, rest)))
     found.append(
         Finding(
             "RF duty cycle",
@@ -77,7 +90,7 @@ def radiofrequency_findings(
             "",
             f"{profile}: share of {within} that pulses fill",
             f"{POWER_WINDOW:g} s from {begin:.4g} s",
-            f"shorten the pulses to {shorter:.3g} of now, or lengthen TR by as much",
+            remedy,
         )
     )
     return found

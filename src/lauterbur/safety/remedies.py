@@ -11,10 +11,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lauterbur.program import Program, RfPulse, duration, rf_steps
 from lauterbur.safety.pulses import Pulses
 
+Float = NDArray[np.float64]
 Judge = Callable[[Pulses, float], float]  # pulses and the period of the program, s -> worst value / limit
 LONGEST = 1000.0  # times longer than now: beyond that no TR helps
 NAMES = {"excitation": "flip_angle", "refocusing": "refocusing_angle"}
@@ -22,8 +24,13 @@ NAMES = {"excitation": "flip_angle", "refocusing": "refocusing_angle"}
 
 def cooler(program: Program, played: Pulses, judge: Judge) -> str:
     """'lengthen tr from 3 to 4.2 s, or lower flip_angle from 90 to 76 deg', whichever of the two help."""
-    longer, lower = _longer(program, played, judge), _lower(program, played, judge)
-    return ", or ".join(filter(None, (longer, lower))) or "lower the flip angles and lengthen TR"
+    rest = longer(
+        program,
+        played.start,
+        played.end,
+        lambda start, end, period: judge(replace(played, start=start, end=end), period),
+    )
+    return ", or ".join(filter(None, (rest, _lower(program, played, judge)))) or "lower the flip angles and lengthen TR"
 
 
 def up_to(value: float, digits: int = 3) -> float:
@@ -42,19 +49,20 @@ def down_to(value: float, digits: int = 3) -> float:
     return round(math.floor(value / step + 1e-9) * step, 12)
 
 
-def _longer(program: Program, played: Pulses, judge: Judge) -> str:
+def longer(program: Program, start: Float, end: Float, judge: Callable[[Float, Float, float], float]) -> str:
+    """'lengthen tr from 3 to 4.2 s', or nothing where that does not help. `judge` is given when all that counts starts and
+    ends, s, and the period, and says by how much of its limit it is."""
     total = duration(program)
-    tr = _defined(program, "TR") or total
+    tr = _defined(program, "TR")
 
     def beyond(factor: float) -> float:
-        """Repetitions keep what they hold and move apart; or all moves apart. The worse of the two."""
-        count = np.floor((played.start + 1e-9) / tr)
-        shift = count * tr * (factor - 1)
-        apart = replace(played, start=played.start + shift, end=played.end + shift)
-        length = played.end - played.start
-        even = replace(played, start=played.start * factor, end=played.start * factor + length)
+        """All moves apart; or, where TR is known, repetitions keep what they hold and move apart. The worse of the two."""
+        even = judge(start * factor, start * factor + (end - start), total * factor)
+        if tr is None:
+            return even
+        shift = np.floor((start + 1e-9) / tr) * tr * (factor - 1)
         period = total + math.ceil(total / tr - 1e-9) * tr * (factor - 1)
-        return float(np.max((judge(apart, period), judge(even, total * factor))))
+        return float(np.max((even, judge(start + shift, end + shift, period))))
 
     if not beyond(LONGEST) <= 1:
         return ""
@@ -62,9 +70,9 @@ def _longer(program: Program, played: Pulses, judge: Judge) -> str:
     while high / low > 1.001:
         middle = math.sqrt(low * high)
         low, high = (low, middle) if beyond(middle) <= 1 else (middle, high)
-    if _defined(program, "TR"):
+    if tr is not None:
         return f"lengthen tr from {tr:.4g} to {up_to(tr * high * 1.002, 4):.4g} s"
-    return f"play it {up_to(high * 1.002):.3g} times as slowly, with longer pauses"
+    return f"lengthen TR to {up_to(high * 1.002):.3g} times, every pause with it"
 
 
 def _lower(program: Program, played: Pulses, judge: Judge) -> str:
