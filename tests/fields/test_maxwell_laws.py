@@ -11,7 +11,7 @@ from spheres import permittivity, round_loop, sphere
 import lauterbur as lb
 from lauterbur.errors import InputError, ResourceError
 from lauterbur.fields import static
-from lauterbur.fields.equation import equation, operate, precondition
+from lauterbur.fields.equation import equation, face_permittivity, operate, precondition
 from lauterbur.fields.green import green, lattice_kernel, scattered
 from lauterbur.fields.incident import Conductor, Incident, incident_fields
 from lauterbur.fields.integral import b1_plus, memory_needed, solve
@@ -101,6 +101,24 @@ def test_the_potential_is_that_of_a_direct_solver_and_makes_the_static_equation_
     exact = spsolve(matrix.tocsc(), right[inner].ravel())
     found = static.potential(problem.grids, right)[inner].ravel()
     assert np.linalg.norm(found - exact) < 0.02 * np.linalg.norm(exact)
+
+
+@pytest.mark.parametrize("n", [20, 40, 60])
+def test_the_potential_leaves_as_little_on_any_grid(n):
+    """Four K-cycles, in a body with pockets of air: what is left of the charges does not grow with the grid."""
+    z, y, x = (np.indices((n, n, n)) - (n - 1) / 2) / n
+    inside = (x**2 + y**2 + z**2 < 0.16) & (np.cos(9 * np.pi * x) * np.cos(7 * np.pi * y) > -0.7)
+    grids = static.levels(face_permittivity(np.where(inside, 60 + 70j, 1)))
+    assert len(grids) >= 3
+    face, right = grids[0].face, np.zeros_like(grids[0].inverse)
+    inner = (slice(1, -1),) * 3
+    right[inner][:n, :n, :n] = np.gradient(np.where(inside, z, 0), axis=0)
+    phi = static.potential(grids, right)
+    out = np.zeros_like(phi)
+    for a in range(3):
+        up = face[a] * (phi - np.roll(phi, -1, 2 - a))
+        out += up - np.roll(up, 1, 2 - a)
+    assert np.linalg.norm((right - out)[inner]) < 2e-3 * np.linalg.norm(right)
 
 
 def test_the_body_couples_ports_both_ways_alike(solved):

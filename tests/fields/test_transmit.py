@@ -102,8 +102,7 @@ def test_impedance_is_symmetric_to_the_solvers_tolerance():
     assert np.abs(z - z.T).max() < 1e-3 * np.abs(z).max()
 
 
-def test_the_shield_answers_the_body(four_loops):
-    """It is not to be neglected, and the powers given to the body, absorbed and radiated by it then agree."""
+def shielded_loops():
     medium, array = ball(), head_coil()
     made = coil(
         medium,
@@ -113,6 +112,12 @@ def test_the_shield_answers_the_body(four_loops):
         unloaded_q=200.0,
         shield_radius=array.shield_radius,
     )
+    return medium, made
+
+
+def test_the_shield_answers_the_body(four_loops):
+    """It is not to be neglected, and the powers given to the body, absorbed and radiated by it then agree."""
+    medium, made = shielded_loops()
     incident = electric_field(medium, made)
     alone, answered = solve(medium, incident), solve(medium, incident, shield=made.lattice)
     assert np.linalg.norm(answered.e - alone.e) > 0.02 * np.linalg.norm(alone.e)
@@ -123,15 +128,7 @@ def test_the_shield_answers_the_body(four_loops):
 
 def test_the_shields_answer_is_that_of_shield_and_body_in_turn(four_loops):
     """The slow way: the body, what the shield sends back of its currents, the body again, until nothing is left."""
-    medium, array = ball(), head_coil()
-    made = coil(
-        medium,
-        array.conductors,
-        array.modes,
-        conductor_radius=2e-3,
-        unloaded_q=200.0,
-        shield_radius=array.shield_radius,
-    )
+    medium, made = shielded_loops()
     excites = electric_field(medium, made)
     e = np.zeros_like(excites.e)
     for _ in range(8):

@@ -114,6 +114,8 @@ class _Space:
 
     def add_(self, directions: _Half, images: Vectors, residual: NDArray[np.complex128]) -> None:
         """Their images are made orthonormal to all there are, and every channel's residual least over them."""
+        if not images.any():
+            return
         count = len(images)
         self.sources, self.answer = _wider(self.sources, count), _wider(self.answer, count)
         source = np.eye(count, self.sources.shape[1], self.sources.shape[1] - count, dtype=np.complex64)
