@@ -5,8 +5,6 @@ Every frame has lines of its own; blocks of voxels share few courses over frames
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,7 +16,7 @@ from lauterbur.recon.low_rank import LocallyLowRank
 from lauterbur.recon.readout import WORKERS, Hybrid
 from lauterbur.recon.regularisation import Fit, fit_of, low_rank_weight
 from lauterbur.recon.solvers import Convergence, fista
-from lauterbur.recon.sparse import ITERATIONS, LEAST_CONFIDENCE, TOLERANCE, joined, noise_of
+from lauterbur.recon.sparse import ITERATIONS, LEAST_CONFIDENCE, TOLERANCE, Part, joined, noise_of, plane_by_plane
 
 BLOCK = 8  # voxels along each axis of a plane
 
@@ -46,7 +44,7 @@ def combine_series_(
     width = 1 if is_volume else n_x
     prior = LocallyLowRank(BLOCK)
 
-    def work(start: int) -> tuple[float, int, Convergence]:
+    def work(start: int) -> Part:
         stop = start + width
         slab = slab_of_maps(maps, i_slice, layout, start, stop, LEAST_CONFIDENCE)
         problems = [
@@ -64,9 +62,4 @@ def combine_series_(
             left += squared_residual(problem, one)
         return left, sum(p.n_samples for p in problems), watch
 
-    if is_volume:
-        with ThreadPoolExecutor(WORKERS) as pool:
-            found = list(pool.map(work, range(0, n_x, width)))
-    else:
-        found = [work(0)]
-    return fit_of(chosen, noise, found)
+    return fit_of(chosen, noise, plane_by_plane(work, n_x, is_volume))

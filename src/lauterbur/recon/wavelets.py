@@ -226,20 +226,18 @@ class Wavelet:
 
     def coefficients(self, image: Array) -> Array:
         """The orthonormal transform, unshifted, of the same shape; coarsest averages in the corner at index 0."""
-        planes, order = self._planes(image)
-        taps, out = daubechies(FAMILIES[self.family]), np.empty_like(planes)
-        for i, plane in enumerate(planes):
-            first = np.array(plane, np.complex64).view(np.float32)
-            out[i] = _transform(first, np.empty_like(first), taps, self._levels(plane.shape))[0].view(np.complex64)
-        return self._back(out, order, image)
+        return self._each_plane(_transform, image)
 
     def image(self, coefficients: Array) -> Array:
-        planes, order = self._planes(coefficients)
+        return self._each_plane(_inverse, coefficients)
+
+    def _each_plane(self, kernel: Any, values: Array) -> Array:
+        planes, order = self._planes(values)
         taps, out = daubechies(FAMILIES[self.family]), np.empty_like(planes)
         for i, plane in enumerate(planes):
             first = np.array(plane, np.complex64).view(np.float32)
-            out[i] = _inverse(first, np.empty_like(first), taps, self._levels(plane.shape))[0].view(np.complex64)
-        return self._back(out, order, coefficients)
+            out[i] = kernel(first, np.empty_like(first), taps, self._levels(plane.shape))[0].view(np.complex64)
+        return self._back(out, order, values)
 
     def prox(self, image: Array, threshold: float, rng: np.random.Generator) -> Array:
         planes, order = self._planes(image)

@@ -104,8 +104,8 @@ def dealt_outwards(chosen: Plane, shape: tuple[int, ...], n_echoes: int, at_te: 
     place = np.full(n_shots * n_echoes, -1)
     place[:n] = outwards
     order = sorted(range(n_echoes), key=lambda echo: (abs(echo - at_te), -echo))
-    dealt = np.full((n_shots, n_echoes), -1)
+    shots = np.full((n_shots, n_echoes), -1)
     for ring, echo in zip(place.reshape(n_echoes, n_shots), order, strict=True):
         taken = ring[ring >= 0]
-        dealt[: len(taken), echo] = taken[np.argsort(np.arctan2(kz[taken], ky[taken]), kind="stable")]
-    return dealt
+        shots[: len(taken), echo] = taken[np.argsort(np.arctan2(kz[taken], ky[taken]), kind="stable")]
+    return shots
