@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +40,7 @@ class Result:
     wall: float  # s
     cpu: float  # s
     error: float
+    peak: float = 0.0  # GiB, where asked
 
 
 def arguments() -> argparse.Namespace:
@@ -51,6 +52,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--grow", action="store_true")
     parser.add_argument("--out", type=Path, default=Path("recon_growth.png"))
+    parser.add_argument("--solve", type=Path, help=argparse.SUPPRESS)  # a process of its own, for its memory
     return parser.parse_args()
 
 
@@ -168,6 +170,21 @@ def floor(count: int, shape: tuple[int, ...], batch: int, repeats: int) -> tuple
     return wall, cpu
 
 
+def measured(command: Sequence[object], folder: Path | None = None) -> tuple[float, float, float]:
+    """Wall and CPU seconds and peak memory in GiB of a process."""
+    wall = time.perf_counter()
+    process = subprocess.Popen(
+        list(map(str, command)), cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    said = process.stderr.read()
+    _, status, used = os.wait4(process.pid, 0)
+    wall, process.returncode = time.perf_counter() - wall, os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"{command[0]} ended with {process.returncode}: {said[-500:]}")
+    return wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 2**20
+
+
 class Bart:
     """BART at the prompt, on its own files."""
 
@@ -186,11 +203,8 @@ class Bart:
         return flat.reshape(dims, order="F").squeeze()
 
     def run(self, *words: object) -> tuple[float, float]:
-        before, wall = os.times(), time.perf_counter()
-        subprocess.run([self.path, *map(str, words)], cwd=self.folder, check=True, capture_output=True)
-        after = os.times()
-        cpu = after.children_user + after.children_system - before.children_user - before.children_system
-        return time.perf_counter() - wall, cpu
+        wall, cpu, _ = measured([self.path, *words], self.folder)
+        return wall, cpu
 
 
 SIGPY = """
@@ -239,7 +253,8 @@ def report(task: str, results: list[Result], fft_only: tuple[float, float] | Non
     ours = results[0]
     for one in results:
         ratio = "" if one is ours else f"  ours / its: wall {ours.wall / one.wall:.3f}, CPU {ours.cpu / one.cpu:.3f}"
-        print(f"  {one.name:10s} wall {one.wall:8.3f} s  CPU {one.cpu:8.3f} s  error {one.error:.4f}{ratio}")
+        peak = f"  peak {one.peak:.2f} GiB" if one.peak else ""
+        print(f"  {one.name:10s} wall {one.wall:8.3f} s  CPU {one.cpu:8.3f} s  error {one.error:.4f}{peak}{ratio}")
     if fft_only is not None:
         print(
             f"  {'FFTs alone':10s} wall {fft_only[0]:8.3f} s  CPU {fft_only[1]:8.3f} s  "
@@ -369,22 +384,22 @@ def volume(options: argparse.Namespace, folder: Path, n: int = 128, n_rx: int = 
     k = (k + noise_like(k, 0)) * mask[:, :, None]
     weight = sparse_weight(1 / SNR, float(mask.mean()))
     wall, cpu, found = timed(lambda: volume_solved(k, maps, mask, weight), 1)
-    results = [Result("ours", wall, cpu, error_of(found.transpose(1, 2, 0), truth))]
+    for name, values in (("k", k), ("maps", maps), ("mask", mask), ("weight", weight)):
+        np.save(folder / f"{name}.npy", values)
+    *_, peak = measured([sys.executable, __file__, "--threads", options.threads, "--solve", folder])
+    results = [Result("ours", wall, cpu, error_of(found.transpose(1, 2, 0), truth), peak)]
     if options.bart:
         bart, runs = Bart(options.bart, folder), []
         bart.write("k", k.transpose(1, 2, 3, 0))
         bart.write("maps", maps.transpose(1, 2, 3, 0))
         for w in (0.0005, 0.002, 0.008):
-            times = bart.run("pics", "-i30", f"-RW:7:0:{w}", "--wavelet", "haar", "k", "maps", "out")
-            runs.append((times, error_of(bart.read("out"), truth)))
-        results.append(best_of("BART", runs))
+            words = ("pics", "-i30", f"-RW:7:0:{w}", "--wavelet", "haar", "k", "maps", "out")
+            wall, cpu, peak = measured([options.bart, *words], folder)
+            runs.append(Result("BART", wall, cpu, error_of(bart.read("out"), truth), peak))
+        results.append(min(runs, key=lambda run: run.error))
     if options.peer_python:
-        for name, values in (
-            ("k", k),
-            ("maps", maps),
-            ("mask", np.ascontiguousarray(np.broadcast_to(mask[:, :, None], k.shape[1:]), np.float32)),
-        ):
-            np.save(folder / f"{name}.npy", values)
+        full = np.ascontiguousarray(np.broadcast_to(mask[:, :, None], k.shape[1:]), np.float32)
+        np.save(folder / "mask.npy", full)
         results.append(sigpy(options.peer_python, "volume", folder, lambda i: error_of(i, truth), (weight,)))
     fft_only = floor(30 * 2 * n_rx, (n, n, n), n_rx, 1)
     report(f"3D wavelet {n}^3 x {n_rx}, {mask.mean():.3f} sampled, 30 iterations", results, fft_only)
@@ -424,6 +439,9 @@ def main(options: argparse.Namespace) -> None:
     print(f"{options.threads} thread(s), FFT by {fourier.LIBRARY}, Python {sys.version.split()[0]}", flush=True)
     if options.grow:
         return growth(options)
+    if options.solve:
+        k, maps, mask, weight = (np.load(options.solve / f"{name}.npy") for name in ("k", "maps", "mask", "weight"))
+        return np.save(options.solve / "solved.npy", volume_solved(k, maps, mask, float(weight)))
     tasks = {"espirit": espirit, "wavelet": wavelet, "radial": radial, "volume": volume}
     with tempfile.TemporaryDirectory() as folder:
         for task in options.tasks:

@@ -41,7 +41,10 @@ PLAQUES = (
     ("left anterior cerebral A2", 0.45, 5.0, 0.20, 4 * mm),
 )
 # vessel, from and to (0 to 1 along it), side (rad), offset of the radius, thickness m
-FLAPS = (("right vertebral", 0.25, 0.75, 1.2, 0.15, 0.4 * mm),)
+FLAPS = (
+    ("right vertebral", 0.25, 0.75, 1.2, 0.15, 0.4 * mm),
+    ("right internal carotid", 0.25, 0.75, 0.6, 0.1, 0.4 * mm),
+)
 
 
 def circle_of_willis(*, diseased: bool = True) -> Vasculature:

@@ -26,6 +26,7 @@ from lauterbur.acquisition.twin.transform import (
 
 Float = NDArray[np.float64]
 BLOCK_BYTES = 600e6  # of volumes transformed at once
+SPARSEST = 32  # places of the grid of phase encoding for each readout: sparser ones are no grid
 
 
 @numba.njit(parallel=True, cache=True)
@@ -210,7 +211,7 @@ class Separable:
             return None
         b, c = others
         n_b, n_c = (len(levels(kappa[:, 0, axis], PHASE_TOLERANCE / sizes.max())[0]) for axis in (b, c))
-        if n_b * n_c > 8 * len(k) + 64:  # neither grid nor anything near one: radial stars, random points
+        if n_b * n_c > SPARSEST * len(k) + 64:  # neither grid nor anything near one: radial stars, random points
             return None
         # c is contracted first: the axis that shrinks most
         if n_b / sizes[b] < n_c / sizes[c]:

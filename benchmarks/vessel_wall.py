@@ -1,0 +1,254 @@
+"""The headline: sub-millimetre vessel walls in 11 and in 3.5 minutes, at 5 T and at 3 T: what is lost, and where 3 T fails.
+
+    python benchmarks/vessel_wall.py --quick --out folder     # one subject, two noise seeds
+    python benchmarks/vessel_wall.py --out folder             # three subjects, four seeds
+
+The twin plays `brain/vessel-wall` (every second line and partition, SENSE) and `brain/vessel-wall-fast` (Poisson disc,
+compressed sensing) on heads with a circle of Willis: with its plaques and its flap, and healthy. Only 4 cm of it about the circle
+are played and heard: readout gradient, bandwidth per pixel and resolution are the protocol's, the field of view along the readout
+is cut (no sample of the rest would reach these planes after the readout transform), so that the whole volume is 80 of its 480
+planes. Signals are simulated once; noise is added by the scanner's receivers as often as there are seeds.
+
+Measured where vessels are lone and healthy: lumen and wall (study/vessel_wall.py) beside the truth, and how many sections show
+no edge. Detected: by an observer who knows place and shape, lesion against the same place in the healthy subject; area under
+the ROC curve over lesions, seeds and subjects. The observations of a lesion are in units of its healthy mean.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+import lauterbur as lb
+from lauterbur.acquisition.twin.accuracy import IMAGING
+from lauterbur.acquisition.twin.material import points_from, spins_from
+from lauterbur.acquisition.twin.receiver import ReceiveChain, noise_readouts, noise_scan, receive_chain, sensitivities
+from lauterbur.image import Image
+from lauterbur.program import Program, duration
+from lauterbur.protocol.protocol import Protocol
+from lauterbur.rawdata import RawData
+from lauterbur.scanner.machine import Scanner
+from lauterbur.study.vessel_wall import Section, painted, sections, seen, separation
+from lauterbur.subject.anatomy import Subject
+from lauterbur.subject.head import head
+from lauterbur.subject.population import vary
+from lauterbur.subject.vessels import PLAQUE, WALL, circle_of_willis, with_vessels
+from lauterbur.units import deg, mm
+
+ARMS = {"brain/vessel-wall": "sense", "brain/vessel-wall-fast": "cs"}
+MIDDLE, DEPTH = -26 * mm, 40 * mm  # of what is played, along the patient's z
+REACH = 8 * mm  # about a lesion
+RECEIVERS = 12
+SUBJECTS = (  # size, tilt about x, y, z
+    (1.0, (0.0, 0.0, 0.0)),
+    (0.96, (4 * deg, -2 * deg, 3 * deg)),
+    (1.04, (-5 * deg, 2 * deg, -2 * deg)),
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One image: of an arm, a scanner, a subject, a seed."""
+
+    found: list[Section]
+    with_it: list[float]  # per lesion
+    without: list[float]
+    wall: float  # mean signal of wall, in standard deviations of the noise
+    image: Image
+
+
+def thin(protocol: Protocol) -> Protocol:
+    """The protocol with a short field of view along the readout, about the circle of Willis."""
+    n = 2 * round(DEPTH / protocol.fov[0] * protocol.matrix[0] / 2)
+    x, y, _ = protocol.position
+    return replace(protocol, fov=(DEPTH, *protocol.fov[1:]), matrix=(n, *protocol.matrix[1:]), position=(x, y, MIDDLE))
+
+
+def heads(number: int) -> tuple[Subject, Subject]:
+    """The same head with and without lesions."""
+    size, tilt = SUBJECTS[number]
+    plain = replace(head(), seed=number)
+    sick, healthy = (with_vessels(plain, circle_of_willis(diseased=ill)) for ill in (True, False))
+    if size == 1.0 and not any(tilt):
+        return sick, healthy
+    return vary(sick, scale=size, tilt=tilt), vary(healthy, scale=size, tilt=tilt)
+
+
+def signals(
+    program: Program, scanner: Scanner, sick: Subject, healthy: Subject
+) -> tuple[RawData, RawData, ReceiveChain]:
+    """Noise-free raw data of both: what is not in a vessel is the same, and is played once."""
+    fields = lb.solve_fields(scanner, sick)
+    half = DEPTH / 2 + 2 * mm
+    around = spins_from(sick, fields, scanner, region=np.array([[-1, -1, MIDDLE - half], [1, 1, MIDDLE + half]]))
+    chain = receive_chain(fields, scanner, around, coils=RECEIVERS)
+    told = {"accuracy": IMAGING, "larmor_frequency": scanner.larmor_frequency}
+    common = lb.simulate(program, around, sensitivities(chain, around), **told)
+    both = []
+    for subject in (sick, healthy):
+        cloud = subject.points
+        near = np.abs(cloud.position[:, 2] - MIDDLE) < half
+        cut = replace(cloud, position=cloud.position[near], volume=cloud.volume[near], tissue=cloud.tissue[near])
+        points = points_from(replace(subject, points=cut), fields, scanner)
+        own = lb.simulate(program, points, sensitivities(chain, points), **told)
+        both.append(replace(common, samples=common.samples + own.samples))
+    return both[0], both[1], chain
+
+
+def noisy(raw: RawData, chain: ReceiveChain, seed: int) -> RawData:
+    samples = raw.samples.copy()
+    for lo in range(0, len(samples), 1024):
+        rows = np.arange(lo, min(lo + 1024, len(samples)))
+        samples[rows] += noise_readouts(chain, rows, raw.n_samples[rows], raw.dwell[rows], seed)
+    dwell = float(np.median(raw.dwell))
+    return replace(raw, samples=samples, noise=noise_scan(chain, dwell, seed), noise_dwell=dwell)
+
+
+def solid(subject: Subject, image: Image) -> NDArray[np.float64]:
+    """(z, y, x) share of each pixel that walls, plaques and flaps fill."""
+    names = [tissue.name for tissue in subject.tissues]
+    chosen = np.isin(subject.points.tissue, [names.index(name) for name in (WALL, PLAQUE)])
+    return painted(subject.points, chosen, image.affine, image.pixels.shape[1:])
+
+
+def places(subject: Subject) -> list[tuple[str, NDArray[np.float64]]]:
+    """Lesions whose middle is played."""
+    found = subject.vessels
+    listed = [(f"plaque {100 * p.stenosis:.0f} %, {p.vessel}", np.array(p.position)) for p in found.plaques]
+    listed += [(f"flap, {f.vessel}", (np.array(f.start) + np.array(f.end)) / 2) for f in found.flaps]
+    return [(name, place) for name, place in listed if abs(place[2] - MIDDLE) < DEPTH / 2 - REACH / 2]
+
+
+def templates(sick: Subject, healthy: Subject, image: Image) -> list[NDArray[np.float64]]:
+    more = np.maximum(solid(sick, image) - solid(healthy, image), 0)
+    grid = np.stack(np.meshgrid(*(np.arange(n) for n in more.shape), indexing="ij"), axis=-1)[..., ::-1]
+    where = grid @ image.affine[:3, :3].T + image.affine[:3, 3]
+    return [more * (np.linalg.norm(where - place, axis=-1) < REACH) for _, place in places(sick)]
+
+
+def judged(images: tuple[Image, Image], sick: Subject, healthy: Subject) -> Outcome:
+    bad, good = (np.abs(image.pixels[0]) for image in images)
+    weights = templates(sick, healthy, images[0])
+    walls = solid(healthy, images[1]) > 0.6
+    return Outcome(
+        sections(bad, images[0].affine, sick.vessels, noise=1.0),
+        [seen(bad, w) for w in weights],
+        [seen(good, w) for w in weights],
+        float(good[walls].mean()),
+        images[0],
+    )
+
+
+def spread(values: list[float], seed: int = 0) -> tuple[float, float, float]:
+    """Mean and its 95 % interval, by bootstrap over sections."""
+    kept = np.array([v for v in values if np.isfinite(v)])
+    drawn = np.random.default_rng(seed).choice(kept, (1000, len(kept))).mean(axis=1)
+    return float(kept.mean()), *(float(v) for v in np.percentile(drawn, (2.5, 97.5)))
+
+
+def row(name: str, outcomes: list[Outcome], lesions: list[str]) -> dict:
+    found = [one for outcome in outcomes for one in outcome.found]
+    lumen = [(s.lumen - s.true_lumen) / mm for s in found]
+    wall = [(s.wall - s.true_wall) / mm for s in found]
+    healthy = np.array([o.without for o in outcomes])  # (image, lesion)
+    unit = healthy.mean(axis=0)
+    present, absent = np.array([o.with_it for o in outcomes]) / unit, healthy / unit
+    per_lesion = {lesion: separation(present[:, i], absent[:, i])[0] for i, lesion in enumerate(lesions)}
+    both = separation(present.ravel(), absent.ravel())
+    contrast = {lesion: float(value) for lesion, value in zip(lesions, (present - absent).mean(axis=0), strict=True)}
+    told = {
+        "sections": len(found),
+        "no lumen found, %": 100 * float(np.mean(np.isnan(lumen))),
+        "no wall found, %": 100 * float(np.mean(np.isnan(wall))),
+        "lumen error, mm": spread(lumen),
+        "lumen s.d., mm": float(np.nanstd(lumen)),
+        "wall error, mm": spread(wall),
+        "wall s.d., mm": float(np.nanstd(wall)),
+        "wall signal to noise": float(np.mean([o.wall for o in outcomes])),
+        "wall over lumen": float(np.nanmedian([s.contrast for s in found])),
+        "area under ROC": both,
+        "area, each lesion": per_lesion,
+        "contrast, each lesion": contrast,
+    }
+    print(f"\n{name}", flush=True)
+    for key, value in told.items():
+        if isinstance(value, tuple):
+            print(f"  {key:24s} {value[0]:.3f} ({value[1]:.3f} to {value[2]:.3f})")
+        elif isinstance(value, dict):
+            print(f"  {key}: " + "; ".join(f"{k} {v:.2f}" for k, v in value.items()))
+        else:
+            print(f"  {key:24s} {value:.3g}")
+    return told
+
+
+def picture(shown: dict[str, Image], subject: Subject, path: Path) -> None:
+    """Three planes of every arm: the sylvian vessels, a plaque, the carotids."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    cuts = [np.array(subject.vessels.plaques[i].position) for i in (1, 3, 4)]
+    figure, panels = plt.subplots(
+        len(cuts), len(shown), figsize=(3.1 * len(shown), 3.1 * len(cuts)), layout="constrained"
+    )
+    for column, (name, image) in zip(panels.T, shown.items(), strict=True):
+        size = np.abs(image.pixels[0])
+        top = np.percentile(size[size > np.percentile(size, 60)], 97)
+        for panel, place in zip(column, cuts, strict=True):
+            index = np.linalg.inv(image.affine) @ np.array([*place, 1.0])
+            axis = int(np.argmax(np.abs(image.affine[2, :3])))  # of the image, along the patient's z
+            plane = np.take(size, round(index[axis]), axis=2 - axis)
+            rest = [a for a in (2, 1, 0) if a != axis]  # of the plane, first and last
+            first, last = rest[0], rest[1]
+            a, b = round(index[first]), round(index[last])
+            lo_a, lo_b = max(a - 45, 0), max(b - 45, 0)
+            cut = plane[lo_a : lo_a + 90, lo_b : lo_b + 90]
+            panel.imshow(cut.T, cmap="gray", vmin=0, vmax=top)
+            panel.set_axis_off()
+        column[0].set_title(name, fontsize=9)
+    figure.savefig(path, dpi=110)
+    print(path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="one subject, two noise seeds")
+    parser.add_argument("--scanners", nargs="+", default=["5T", "3T"])
+    parser.add_argument("--out", type=Path, default=Path("vessel_wall"))
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    n_subjects, n_seeds = (1, 2) if given.quick else (3, 4)
+    outcomes: dict[str, list[Outcome]] = {}
+    lesions: list[str] = []
+    for number in range(n_subjects):
+        sick, healthy = heads(number)
+        lesions = [name for name, _ in places(sick)]
+        for scanner in map(lb.load_scanner, given.scanners):
+            for arm, method in ARMS.items():
+                protocol = lb.load_protocol(arm)
+                minutes = duration(lb.build_program(protocol, scanner)) / 60
+                name = f"{scanner.name}, {minutes:.1f} min, {method}"
+                start = time.perf_counter()
+                *both, chain = signals(lb.build_program(thin(protocol), scanner), scanner, sick, healthy)
+                print(f"{name}, subject {number}: played in {time.perf_counter() - start:.0f} s", flush=True)
+                for seed in range(n_seeds):
+                    start = time.perf_counter()
+                    images = tuple(
+                        lb.reconstruct(noisy(raw, chain, 2 * seed + i), method=method) for i, raw in enumerate(both)
+                    )
+                    outcomes.setdefault(name, []).append(judged(images, sick, healthy))
+                    print(f"  seed {seed}: {time.perf_counter() - start:.0f} s", flush=True)
+    told = {name: row(name, of, lesions) for name, of in outcomes.items()}
+    (given.out / "vessel_wall.json").write_text(json.dumps(told, indent=1))
+    picture({name: of[0].image for name, of in outcomes.items()}, heads(0)[0], given.out / "vessel_wall.png")
+
+
+if __name__ == "__main__":
+    main()
