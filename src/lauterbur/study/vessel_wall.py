@@ -29,7 +29,9 @@ ANGLES = 48
 ALONG = (-0.5 * mm, 0.0, 0.5 * mm)  # slices along the vessel that are averaged
 APART = 1.0 * mm  # between the wall of this vessel and that of another
 AHEAD = 1.0 * mm  # over which a vessel's direction is taken
-LEAST_CONTRAST = 2.0  # of an edge, in standard deviations of the mean profile's noise: less is no edge
+LEAST_CONTRAST = (
+    4.0  # of an edge, in standard deviations of its noise: less is no edge; extremes of noise alone reach 3
+)
 
 
 @dataclass(frozen=True)
@@ -133,14 +135,15 @@ def _measure(profile: Float, radius: float, wall: float, noise: float, pixel: fl
     dark, far = int(np.argmin(profile[: peak + 1])), peak + int(np.argmin(profile[peak:]))
     contrast = float(profile[peak] / max(inside, 1e-30))
 
-    def least(at: int) -> float:  # the ring's pixels are averaged: about as many as its area holds
-        area = 2 * np.pi * max(r[at], pixel / 2) * pixel * (ALONG[-1] - ALONG[0] + pixel)
-        return LEAST_CONTRAST * noise / float(np.sqrt(max(1.0, area / pixel**3)))
+    def stands_out(low: int) -> bool:  # of the noise of two rings' means, which hold about so many pixels
+        length = (ALONG[-1] - ALONG[0] + pixel) / pixel
+        held = [max(1.0, 2 * np.pi * max(r[at] / pixel, 0.5) * length) for at in (low, peak)]
+        return bool(profile[peak] - profile[low] > LEAST_CONTRAST * noise * np.sqrt(1 / held[0] + 1 / held[1]))
 
-    if profile[peak] - inside <= least(peak):
+    if not stands_out(dark):
         return nan, nan, contrast
     inner = _crossing(r[dark : peak + 1], profile[dark : peak + 1], (inside + profile[peak]) / 2)
-    if profile[peak] - outside <= least(peak):
+    if not stands_out(far):
         return 2 * inner, nan, contrast
     outer = _crossing(r[peak : far + 1][::-1], profile[peak : far + 1][::-1], (outside + profile[peak]) / 2)
     return 2 * inner, outer - inner, contrast
