@@ -47,9 +47,9 @@ class Case:
 
 CASES = (
     Case("head GRE", "head", "brain/t1-gre", "brain", "kt-points", {"matrix": (120, 120, 96)}),
-    Case("head TSE", "head", "brain/t2-tse", "brain", "mls", {"matrix": (160, 160, 1), "slices": 7, "slice_gap": 12e-3}),
-    Case("torso GRE", "torso", "body/t1-gre", "liver", "mls", {"matrix": (192, 124, 60)}),
-    Case("torso TSE", "torso", "body/t2-tse", "liver", "mls", {"matrix": (192, 132, 1), "slices": 7, "slice_gap": 19e-3}),
+    Case("head TSE", "head", "brain/t2-tse", "brain", "sar, slices", {"matrix": (160, 160, 1), "slices": 7, "slice_gap": 12e-3}),
+    Case("torso GRE", "torso", "body/t1-gre", "liver", "sar", {"matrix": (192, 124, 60)}),
+    Case("torso TSE", "torso", "body/t2-tse", "liver", "sar", {"matrix": (192, 132, 1), "slices": 7, "slice_gap": 19e-3}),
 )  # fmt: skip
 
 
@@ -89,7 +89,8 @@ def run(case: Case, fields: FieldMaps, scanner: Scanner, subject: Subject) -> tu
     light = replace(fields, e=None)
     plans = []
     for mode in ("cp", case.shim):
-        shim = plan_shim(program, scanner, fields, sar, target=mask, mode=mode)
+        kind, _, slices = mode.partition(", ")
+        shim = plan_shim(program, scanner, fields, sar, target=mask, mode=kind, slice_wise=bool(slices))
         plans.append((mode, shim, clear(apply_shim(program, shim, scanner), scanner, fields, sar)))
     reference = played(program, subject, scanner, even(light))
     inside = on_image(mask, subject.affine, reference)

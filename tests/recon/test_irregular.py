@@ -128,6 +128,17 @@ def test_irregular_gaps_for_one_receiver_are_refused():
         reconstruct(readouts(scan.raw(), variable_density(scan)))
 
 
+def test_a_prior_may_be_sparser_than_receivers_alone():
+    scan = replace(SCAN, n_rx=2)
+    keep = variable_density(scan)
+    raw = readouts(scan.raw(), keep)
+    with pytest.raises(InputError, match=r"at least .* receivers but there are 2: use method='cs'"):
+        reconstruct(raw)
+    whole = np.abs(reconstruct(scan.raw()).pixels)
+    error = nrmse(np.abs(reconstruct(raw, method="cs").pixels), whole)
+    assert error < 0.8 * nrmse(np.abs(zero_filled(scan.raw(), keep)), whole)
+
+
 def test_irregular_gaps_without_a_measured_centre_are_refused_with_the_remedy():
     keep = np.flatnonzero(np.random.default_rng(0).random(full().n_readouts) < 0.6)
     with pytest.raises(InputError, match=r"no regular pattern .* contiguous lines about k = 0 along .*reference lines"):

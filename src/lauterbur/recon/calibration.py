@@ -62,13 +62,13 @@ def calibration(lines: Hybrid, i_slice: int) -> NDArray[np.complex64]:
     return block
 
 
-def check_sampling(sampling: Sampling, block: tuple[slice, slice], n_rx: int) -> None:
-    """Refuses what cannot be unfolded or combined."""
+def check_sampling(sampling: Sampling, block: tuple[slice, slice], n_rx: int, *, has_prior: bool = False) -> None:
+    """Refuses what cannot be unfolded or combined. With a prior, lines in no pattern may be sparser than receivers alone allow."""
     total = sampling.factors[0] * sampling.factors[1]
     pattern = f"{int(sampling.mask.sum())} of {sampling.mask.size} phase-encode lines were measured"
     have = [max(0, b.stop - b.start) for b in block]
     if not sampling.is_regular:
-        return _check_irregular(sampling, pattern, have, n_rx)
+        return _check_irregular(sampling, pattern, have, n_rx, has_prior)
     if n_rx > 1 and min(have) == 0:
         raise InputError(
             f"{pattern}, but none at the centre of k-space, so {n_rx} receivers cannot be combined; measure k = 0, or label "
@@ -87,16 +87,18 @@ def check_sampling(sampling: Sampling, block: tuple[slice, slice], n_rx: int) ->
             )
 
 
-def _check_irregular(sampling: Sampling, pattern: str, have: list[int], n_rx: int) -> None:
+def _check_irregular(sampling: Sampling, pattern: str, have: list[int], n_rx: int, has_prior: bool) -> None:
     gaps = np.argwhere(~sampling.mask)
     pattern += f", in no regular pattern (first gap: partition {gaps[0][0]}, line {gaps[0][1]})"
     remedy = "measure the missing lines, or undersample every R-th line with reference lines"
-    if n_rx == 1:
+    if n_rx == 1 and not has_prior:
         raise InputError(f"{pattern}; with one receiver nothing tells what they held: {remedy}")
     reached = [last - first + 1 for first, last in sampling.extent]
     factor = reached[0] * reached[1] / sampling.mask.sum()
-    if factor > n_rx:
-        raise InputError(f"{pattern}; that needs at least {factor:.1f} receivers but there are {n_rx}: {remedy}")
+    if factor > n_rx and not has_prior:
+        raise InputError(
+            f"{pattern}; that needs at least {factor:.1f} receivers but there are {n_rx}: use method='cs', or {remedy}"
+        )
     for n, length, name in zip(have, sampling.mask.shape, ("partition", "phase"), strict=True):
         if n < min(FEWEST_REFERENCE_LINES, length):
             raise InputError(

@@ -32,6 +32,7 @@ from lauterbur.recon.epi import ghost_phases
 from lauterbur.recon.fft import resized
 from lauterbur.recon.grappa import combine_grappa_
 from lauterbur.recon.layout import Axis, Layout
+from lauterbur.recon.methods import REGULARISED
 from lauterbur.recon.partial_fourier import projected
 from lauterbur.recon.readout import WORKERS, Hybrid, gathered
 from lauterbur.recon.regularisation import Fit
@@ -82,7 +83,7 @@ def _measured(layout: Layout, raw: RawData, sampling: Sampling) -> dict[int, NDA
     return found
 
 
-def _samplings(layout: Layout, n_rx: int) -> dict[tuple[int, int], Sampling]:
+def _samplings(layout: Layout, n_rx: int, method: str) -> dict[tuple[int, int], Sampling]:
     """What every frame and slice measured; refuses what is incomplete before anything is computed."""
     found = {}
     for i_slice in range(len(layout.slices)):
@@ -96,7 +97,7 @@ def _samplings(layout: Layout, n_rx: int) -> dict[tuple[int, int], Sampling]:
                     "leave out that frame's readouts"
                 )
             sampling = describe(mask_of(layout, which))
-            check_sampling(sampling, block, n_rx)
+            check_sampling(sampling, block, n_rx, has_prior=method in REGULARISED)
             found[i_frame, i_slice] = sampling
     return found
 
@@ -155,7 +156,7 @@ def reconstruct_cartesian(
     n_x = layout.readout.n_image
     out_z = layout.partition.n_image if layout.partition is not None else n_slices
     with timings.stage("sampling"):
-        samplings = _samplings(layout, n_rx)
+        samplings = _samplings(layout, n_rx, method)
         _check_method(method, samplings, n_rx, n_frames)
         if known_maps is not None:
             check_maps(known_maps, layout, n_rx)
