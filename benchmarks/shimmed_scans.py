@@ -99,7 +99,7 @@ def run(case: Case, fields: FieldMaps, scanner: Scanner, subject: Subject) -> tu
     print(f"\n{case.name}: {case.protocol}, {protocol.matrix}, {case.target}", flush=True)
     rows = []
     for mode, shim, cleared in plans:
-        judged = [f for f in cleared.findings if f.limit > 0 and ("SAR" in f.quantity or "RF" in f.quantity)]
+        judged = [f for f in cleared.findings if f.limit > 0 and "SAR" in f.quantity]
         worst = max(judged, key=lambda finding: -finding.margin)
         start, cpu = time.perf_counter(), time.process_time()
         image = played(cleared.program, subject, scanner, light)

@@ -29,6 +29,7 @@ import lauterbur as lb
 from lauterbur.acquisition.twin.accuracy import IMAGING
 from lauterbur.acquisition.twin.material import points_from, spins_from
 from lauterbur.acquisition.twin.receiver import ReceiveChain, noise_readouts, noise_scan, receive_chain, sensitivities
+from lauterbur.formats.nifti import write_nifti
 from lauterbur.image import Image
 from lauterbur.program import Program, duration
 from lauterbur.protocol.protocol import Protocol
@@ -148,6 +149,8 @@ def judged(images: tuple[Image, Image], sick: Subject, healthy: Subject) -> Outc
 def spread(values: list[float], seed: int = 0) -> tuple[float, float, float]:
     """Mean and its 95 % interval, by bootstrap over sections."""
     kept = np.array([v for v in values if np.isfinite(v)])
+    if not len(kept):
+        return (float("nan"),) * 3
     drawn = np.random.default_rng(seed).choice(kept, (1000, len(kept))).mean(axis=1)
     return float(kept.mean()), *(float(v) for v in np.percentile(drawn, (2.5, 97.5)))
 
@@ -196,7 +199,7 @@ def picture(shown: dict[str, Image], subject: Subject, path: Path) -> None:
 
     cuts = [np.array(subject.vessels.plaques[i].position) for i in (1, 3, 4)]
     figure, panels = plt.subplots(
-        len(cuts), len(shown), figsize=(3.1 * len(shown), 3.1 * len(cuts)), layout="constrained"
+        len(cuts), len(shown), figsize=(3.1 * len(shown), 3.1 * len(cuts)), layout="constrained", squeeze=False
     )
     for column, (name, image) in zip(panels.T, shown.items(), strict=True):
         size = np.abs(image.pixels[0])
@@ -245,6 +248,8 @@ def main() -> None:
                     )
                     outcomes.setdefault(name, []).append(judged(images, sick, healthy))
                     print(f"  seed {seed}: {time.perf_counter() - start:.0f} s", flush=True)
+    for i, of in enumerate(outcomes.values()):
+        write_nifti(of[0].image, given.out / f"arm{i}.nii.gz")
     told = {name: row(name, of, lesions) for name, of in outcomes.items()}
     (given.out / "vessel_wall.json").write_text(json.dumps(told, indent=1))
     picture({name: of[0].image for name, of in outcomes.items()}, heads(0)[0], given.out / "vessel_wall.png")
