@@ -12,64 +12,33 @@ spin echoes and stimulated echoes fall together whatever the refocusing angle.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lauterbur.errors import ProtocolError
 from lauterbur.program import Gradient, Program
 from lauterbur.protocol.protocol import Protocol, slice_offsets
 from lauterbur.scanner.machine import Scanner
-from lauterbur.sequence.description import definitions, line_phase, offset, placed
+from lauterbur.sequence.description import definitions, offset, placed
 from lauterbur.sequence.excitation import Excitation, excitation, selective
 from lauterbur.sequence.interleaving import dealt, inverted_slots, slots
 from lauterbur.sequence.limits import (
     Limits,
-    delayed,
     gentle,
     limits,
     lobe,
     nearest,
     ramp,
-    scaled,
-    shortest,
-    unit_lobe,
     up,
 )
 from lauterbur.sequence.pulses import inversion, inversion_bandwidth, sinc
-from lauterbur.sequence.readout import Readout, readout
 from lauterbur.sequence.table import Block, Events, Table, beside, grouped, program, repeated
+from lauterbur.sequence.train import Lines, Train, train_of, train_table, turned
 
 CRUSH = 4.0  # turns across the slice, each side of a refocusing pulse
 WIDER = 1.2  # of the slice: what the refocusing pulses select, so that the excitation sets the profile
 INVERTED = 1.5  # of the slice: what the inversion selects
 REST = 8.0  # turns across the slice after the train
-
-
-@dataclass(frozen=True)
-class Train:
-    """One slice's echoes: pulse, prephase, then refocus, step, listen, step back for every echo."""
-
-    excitation: Excitation
-    refocus: Excitation  # its gradient is the crushed one
-    readout: Readout
-    prephase: float  # s
-    step: float  # s, from the refocusing block to the readout
-    back: float  # s, from the readout to the next refocusing block
-    rest: float  # s, spoiler after the last echo
-    spacing: float  # s
-    n_echoes: int
-    at_te: int  # which echo crosses k = 0
-
-    @property
-    def te(self) -> float:
-        return (self.at_te + 1) * self.spacing
-
-    @property
-    def length(self) -> float:
-        one = self.refocus.duration + self.step + self.readout.length + self.back
-        return self.excitation.duration + self.prephase + self.n_echoes * one + self.rest
 
 
 def turbo_spin_echo(protocol: Protocol, scanner: Scanner) -> Program:
@@ -121,55 +90,9 @@ def turbo_spin_echo(protocol: Protocol, scanner: Scanner) -> Program:
 
 
 def train(p: Protocol, limit: Limits, place: float = 0.0) -> Train:
+    """Of the slice `place` m from the centre of the stack."""
     pulse = excitation(p, limit, p.flip_angle, place)
-    refocus = crushed(p, limit, place)
-    echo = readout(p, limit)
-    half = limit.block_raster  # the echo spacing is even in it, so that its half lies on the raster too
-
-    # from the centre of a refocusing pulse: half its block, the step, the readout up to k = 0
-    lead = refocus.duration - refocus.center + echo.center
-    lag = echo.length - echo.center + refocus.center
-    step = max(shortest(p.matrix[1] // 2 / p.fov[1], limit), 2 * limit.raster)
-    back = max(step, shortest(2 * echo.before - echo.before - echo.after, limit))
-    prephase = max(shortest(echo.before, limit), shortest(pulse.after, limit))
-    least = up(max(lead + step, lag + back, pulse.duration - pulse.center + prephase + refocus.center), half) * 2
-    spacing, at_te = echo_times(p, least, half)
-    rest = gentle(REST / p.fov[2], 5e-3, limit)
-    step = nearest(spacing / 2 - lead, half)
-    return Train(
-        excitation=pulse,
-        refocus=refocus,
-        readout=echo,
-        prephase=nearest(spacing / 2 - (pulse.duration - pulse.center) - refocus.center, half),
-        step=step,
-        back=nearest(spacing - step - echo.length - refocus.duration, half),
-        rest=rest,
-        spacing=spacing,
-        n_echoes=p.echo_train,
-        at_te=at_te,
-    )
-
-
-def echo_times(p: Protocol, least: float, half: float) -> tuple[float, int]:
-    """s, and which echo crosses k = 0: the spacing, at least `least`, of which half lies on a raster of `half`."""
-    spacing = p.echo_spacing
-    wanted = p.te[0]
-    if spacing is None:
-        at_te = int(wanted / least + 1e-6) - 1
-        spacing = max(least, nearest(wanted / max(1, at_te + 1) / 2, half) * 2)
-    spacing = nearest(spacing / 2, half) * 2
-    at_te = round(wanted / spacing) - 1
-    if not spacing >= least - 1e-9:
-        raise ProtocolError(
-            f"{p.name}: echo_spacing {spacing * 1e3:.4g} ms is too short; at least {least * 1e3:.2f} ms is possible with "
-            f"{p.bandwidth:g} Hz per pixel and pulses of {p.rf_duration * 1e3:.3g} ms"
-        )
-    if not 0 <= at_te < p.echo_train:
-        raise ProtocolError(
-            f"{p.name}: te {wanted * 1e3:.4g} ms lies outside a train of {p.echo_train} echoes {spacing * 1e3:.4g} ms apart; "
-            f"between {spacing * 1e3:.4g} and {p.echo_train * spacing * 1e3:.4g} ms is possible"
-        )
-    return spacing, at_te
+    return train_of(p, limit, pulse, crushed(p, limit, place), rest_area=REST / p.fov[2])
 
 
 def crushed(p: Protocol, limit: Limits, place: float) -> Excitation:
@@ -253,51 +176,14 @@ def _echoes(
     """(train,) repetitions of excitation, echoes and spoiler."""
     places = slice_offsets(p)
     shapes = [train(p, limit, float(place)) for place in places]
-    # the excitation turns about y and the refocusing pulses about x, so that echoes keep the excitation's phase
-    excite = [events.pulse(_turned(shape.excitation, np.pi / 2)) for shape in shapes]
-    refocus = [events.pulse(_turned(shape.refocus, 0.0)) for shape in shapes]
+    excite = [events.pulse(turned(shape.excitation, np.pi / 2)) for shape in shapes]
+    refocus = [events.pulse(turned(shape.refocus[0], 0.0)) for shape in shapes]
     none = np.array([-1])
     excite_at = np.concatenate((excite, none))[visit.slice]
     refocus_at = np.concatenate((refocus, none))[visit.slice]
 
-    echo = plan.readout
-    pulse, crush = plan.excitation.gradient, plan.refocus.gradient
-    assert pulse is not None and crush is not None
-    unit = unit_lobe(max(echo.before, abs(plan.excitation.after)), plan.prephase, limit)
-    prephase = {
-        0: events.gradient(0, scaled(unit, echo.before)),
-        2: events.gradient(2, scaled(unit, -plan.excitation.after)),
-    }
-    layout = [
-        Block(plan.excitation.duration, rf=excite_at, gradients={2: events.gradient(2, pulse)}),
-        Block(plan.prephase, gradients=prephase),
-    ]
-    largest = p.matrix[1] // 2 / p.fov[1]
-    step = delayed(unit_lobe(largest, plan.step, limit), plan.step)
-    back = unit_lobe(max(largest, abs(echo.before - echo.after)), plan.back, limit)
-    crusher, read = events.gradient(2, crush), events.gradient(0, echo.gradient)
-    rewind = events.gradient(0, scaled(back, echo.before - echo.after))
-    adc = echo.adc(offset(p, 0))
+    shot = visit.shot
+    where = (lines[shot] >= 0) & ((shot >= 0) & (visit.slice >= 0))[:, None]
+    played = Lines(lines[shot], np.zeros_like(lines[shot]), where, where & reference[shot], where & both[shot])
     of_slice = {"SLC": np.maximum(visit.slice, 0)} | ({"AVG": visit.average} if p.averages > 1 else {})
-    for i in range(plan.n_echoes):
-        line = np.where(visit.shot >= 0, lines[visit.shot, i], -1)
-        heard = (line >= 0) & (visit.slice >= 0)
-        k = np.where(line >= 0, (line - p.matrix[1] // 2) / p.fov[1], 0.0)
-        window = np.full(len(line), -1)
-        window[heard] = events.windows(adc, np.pi / 2 + line_phase(p, line[heard], np.zeros(heard.sum())))
-        marks: dict[str, Any] = {"LIN": np.where(heard, line, 0), "SEG": i}
-        if reference.any():
-            marks |= {"REF": heard & reference[visit.shot, i], "IMA": heard & both[visit.shot, i]}
-        layout += [
-            Block(plan.refocus.duration, rf=refocus_at, gradients={2: crusher}, labels=marks),
-            Block(plan.step, gradients={1: events.steps(1, step, k)}, labels=marks),
-            Block(echo.length, adc=window, gradients={0: read}, labels=marks),
-            Block(plan.back, gradients={0: rewind, 1: events.steps(1, back, -k)}, labels=marks),
-        ]
-    spoiler = lobe(REST / p.fov[2], plan.rest, limit)
-    layout.append(Block(plan.rest, gradients={2: events.gradient(2, spoiler)}))
-    return repeated(events, len(visit.shot), layout, of_slice)
-
-
-def _turned(pulse: Excitation, phase: float) -> Any:
-    return replace(pulse.pulse, phase_offset=(pulse.pulse.phase_offset + phase) % (2 * np.pi))
+    return train_table(events, p, limit, plan, played, excite_at, [refocus_at] * p.echo_train, of_slice)
