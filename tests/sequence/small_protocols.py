@@ -63,3 +63,40 @@ SMALL = {
         partial_fourier=(0.75, 1.0),
     ),
 }
+TURNED = {
+    "radial": replace(
+        SLICED,
+        fov=(200 * mm, 200 * mm, 5 * mm),
+        matrix=(32, 32, 1),
+        te=(4 * ms,),
+        tr=60 * ms,
+        flip_angle=30 * deg,
+        trajectory="radial",
+        shots=21,
+        dummies=2,
+    ),
+    "stack": replace(
+        BASE,
+        fov=(200 * mm, 200 * mm, 40 * mm),
+        matrix=(32, 32, 8),
+        trajectory="radial",
+        shots=13,
+        slab_thickness=36 * mm,
+        golden_order=3,
+    ),
+    "spiral": replace(
+        SLICED,
+        fov=(200 * mm, 200 * mm, 5 * mm),
+        matrix=(48, 48, 1),
+        te=(3 * ms, 4 * ms),
+        tr=80 * ms,
+        flip_angle=30 * deg,
+        trajectory="spiral",
+        shots=4,
+        bandwidth=150.0,
+        fat_saturation=True,
+        dummies=1,
+    ),
+}
+TURNED["radial-frames"] = replace(TURNED["radial"], frames=3, shots=5, te=(4 * ms, 5 * ms))
+TURNED["spiral-dense"] = replace(TURNED["spiral"], undersampling=3.0, te=(3 * ms,), frames=2, fat_saturation=False)

@@ -21,6 +21,7 @@ MULTISLICE = ("TSE", "FLAIR", "EPI")  # slice by slice unless the protocol says 
 VOLUMES = ("MPRAGE",)  # always 3D; GRE, BSSFP and TSE are either
 SLICES_ONLY = ("FLAIR", "EPI")
 SAMPLINGS = ("regular", "caipi", "poisson")
+TRAJECTORIES = ("cartesian", "radial", "spiral")
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,14 @@ class Protocol:
     partial_fourier: tuple[float, float] = (1.0, 1.0)  # sampled part, along phase, partition; early lines are left out
     sampling: str = "regular"  # of lines and partitions in 3D: one of SAMPLINGS
     caipi_shift: int = 1  # partitions, from one played line to the next; caipi
-    undersampling: float = 1.0  # covered lines and partitions per played one, exact, the centre included; poisson
+    undersampling: float = 1.0
+    # poisson: covered lines and partitions per played one, exact, the centre included; spiral: how many times sparser the
+    # turns lie at the edge of k-space than in its centre
     sampling_seed: int = 0  # which random places; poisson
     elliptical: bool = False  # corners of k-space are left out, in 3D
+    trajectory: str = "cartesian"  # in the plane, one of TRAJECTORIES; partitions are always Cartesian
+    shots: int = 0  # spokes, or arms of the spiral, of each slice, partition, echo and frame; radial and spiral
+    golden_order: int = 1  # spokes turn by 180 / (1.618 + golden_order - 1) degrees: 111.246, or a tiny golden angle
     slices: int = 1  # 2D only
     slice_gap: float = 0.0  # m, between the edges of neighbouring slices
     directions: tuple[Vector, Vector, Vector] = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
@@ -54,7 +60,7 @@ class Protocol:
     position: Vector = (0.0, 0.0, 0.0)  # m, patient: the centre of the field of view, or of the stack of slices
     dummies: int = 0  # excitations (TSE, FLAIR: trains) before the first echo is kept
     averages: int = 1
-    frames: int = 1  # cardiac phases, each an image of its own; GRE in 2D
+    frames: int = 1  # cardiac phases, each an image of its own; GRE in 2D; radial and spiral: one after the other
     lines_per_frame: int = 1  # per heartbeat: how many lines of one frame are played before the next
     rf_duration: float = 1 * ms  # s, of the excitation
     rf_time_bandwidth: float = 4.0  # of a selective excitation
@@ -151,7 +157,14 @@ def checked(protocol: Protocol) -> Protocol:
         within(f"acceleration along {name}", p.acceleration[axis], 1, min(16, n), "")
         within(f"reference_lines along {name}", p.reference_lines[axis], 0, n, "lines")
         within(f"partial_fourier along {name}", p.partial_fourier[axis], 0.55, 1.0, "")
-    _check_sampling(p, must, within)
+    must(
+        p.trajectory in TRAJECTORIES,
+        f"trajectory {p.trajectory!r} is not known; choose one of {', '.join(TRAJECTORIES)}",
+    )
+    if p.trajectory == "cartesian":
+        _check_sampling(p, must, within)
+    else:
+        _check_shots(p, must, within)
     within("dummies", p.dummies, 0, 100_000, "")
     within("averages", p.averages, 1, 64, "")
     within("frames", p.frames, 1, 256, "")
@@ -173,8 +186,47 @@ def checked(protocol: Protocol) -> Protocol:
     return p
 
 
+def _check_shots(p: Protocol, must: Callable[[bool, str], None], within: Callable[..., None]) -> None:
+    must(p.contrast == "GRE", f"trajectory {p.trajectory} is not available for {p.contrast}; use GRE")
+    must(not (p.trajectory == "spiral" and p.is_3d), "spiral in 3D is not available; use dimensions = 2, or radial")
+    must(
+        p.fov[0] == p.fov[1] and p.matrix[0] == p.matrix[1],
+        f"{p.trajectory} sees a disc, but fov and matrix are {p.fov[0] / mm:g} x {p.fov[1] / mm:g} mm and {p.matrix[0]} x "
+        f"{p.matrix[1]}; make readout and phase equal, for example {max(p.fov[:2]) / mm:g} mm and {max(p.matrix[:2])}",
+    )
+    lines = {
+        "acceleration": p.acceleration == (1, 1),
+        "reference_lines": p.reference_lines == (0, 0),
+        "partial_fourier": p.partial_fourier == (1.0, 1.0),
+        "sampling": p.sampling == "regular",
+        "elliptical": not p.elliptical,
+        "averages": p.averages == 1,
+        "lines_per_frame": p.lines_per_frame == 1,
+    }
+    for name, is_default in lines.items():
+        must(
+            is_default,
+            f"{name} has no meaning for trajectory {p.trajectory}; leave it out, and play more or fewer shots",
+        )
+    within("shots", p.shots, 1, 100_000, "")
+    within("golden_order", p.golden_order, 1, 100, "")
+    if p.trajectory == "spiral":
+        within("undersampling", p.undersampling, 1.0, 16.0, "")
+        must(p.golden_order == 1, "golden_order has no meaning for spiral, whose arms lie evenly; leave it out")
+    else:
+        must(p.undersampling == 1, "undersampling has no meaning for radial; play fewer shots")
+    must(
+        not (p.fat_saturation and p.is_3d),
+        "fat_saturation between partitions is not available; choose te so that fat and water are in phase",
+    )
+
+
 def _check_sampling(p: Protocol, must: Callable[[bool, str], None], within: Callable[..., None]) -> None:
     must(p.sampling in SAMPLINGS, f"sampling {p.sampling!r} is not known; choose one of {', '.join(SAMPLINGS)}")
+    must(
+        (p.shots, p.golden_order) == (0, 1),
+        "shots and golden_order have no meaning for Cartesian lines; leave them out, or choose trajectory radial or spiral",
+    )
     is_plain = p.sampling == "regular" and not p.elliptical
     must(
         is_plain or p.is_3d, f"sampling {p.sampling}, elliptical = {p.elliptical} needs partitions; use dimensions = 3"

@@ -15,17 +15,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lauterbur.errors import InputError, ResourceError
-from lauterbur.rawdata import RawData
+from lauterbur.errors import InputError, ResourceError, UnsupportedError
+from lauterbur.rawdata import Header, RawData
 from lauterbur.recon.calibration import calibrating_readouts, calibration, central_block, in_block, mask_of
 from lauterbur.recon.checks import LARGEST_IMAGE, check_header, check_raw
 from lauterbur.recon.coils import positions, reference_receiver
 from lauterbur.recon.epi import ghost_phases
 from lauterbur.recon.espirit import CROP, PlaneMaps, plane_maps
+from lauterbur.recon.gridding import Grid
 from lauterbur.recon.inference import with_inferred_header
 from lauterbur.recon.layout import cartesian_layout
 from lauterbur.recon.mixing import receiver_mixing
 from lauterbur.recon.readout import gathered
+from lauterbur.recon.scattered import scattered
+from lauterbur.recon.scattered_maps import piece_of, receivers_in_planes
 
 FEWEST_LINES = 6  # contiguous about k = 0 along each encoded axis
 
@@ -49,7 +52,7 @@ def calibrate(
     threshold: float | None = None,
     crop: float = CROP,
 ) -> CoilMaps:
-    """ESPIRiT maps of Cartesian raw data, from its reference lines or the fully sampled centre of k-space.
+    """ESPIRiT maps, from reference lines or the fully sampled centre of k-space; of any trajectory in slices or stacks.
 
     `kernel` (points) and `threshold` (of the largest singular value) are chosen from the size and the noise of the calibration
     unless given (espirit.py). Places whose eigenvalue is below `crop` have no map.
@@ -67,13 +70,12 @@ def calibrate(
         raw = with_inferred_header(raw)
     assert raw.header is not None
     check_header(raw.header, 1)
-    layout = cartesian_layout(raw, raw.header)
-    if layout is None:
-        raise InputError(
-            "maps are calibrated from Cartesian lines; the trajectory is not a set of parallel lines on a grid"
-        )
+    is_turned = raw.header.trajectory in ("radial", "spiral")
+    layout = None if is_turned else cartesian_layout(raw, raw.header)
     facts: dict[str, object] = {}
     mixing = receiver_mixing(raw, coils, noise_whiten, facts)
+    if layout is None:
+        return _of_any_trajectory(raw, raw.header, mixing, sets, 1.0 if facts["whitened"] else None, crop)
     n_z, n_y, n_x = layout.n_partitions, layout.phase.n, layout.readout.n_image
     depth = len(layout.slices) if layout.partition is None else n_z
     n_rx = len(mixing)
@@ -118,6 +120,24 @@ def calibrate(
 
         _fill_(sensitivity, eigenvalue, block_lines, i_slice, (n_z, n_y, n_x), solve, crop)
     return CoilMaps(sensitivity, eigenvalue, mixing)
+
+
+def _of_any_trajectory(
+    raw: RawData, header: Header, mixing: NDArray[np.complex128], sets: int, noise: float | None, crop: float
+) -> CoilMaps:
+    """From the gridded centre of every slice, or of every plane of a stack."""
+    plan = scattered(raw, header)
+    if len(plan.shape) == 3:
+        raise UnsupportedError(
+            "maps of a volume that is no stack of planes are found within reconstruct() only; leave out maps="
+        )
+    known: dict[bytes, Grid] = {}
+    found = []
+    for i_slice in range(len(plan.slices)):
+        piece = piece_of(raw, plan, mixing, i_slice, known, set())
+        found += receivers_in_planes(piece, plan, sets=sets, noise=noise)
+    sensitivity = np.stack([one.sensitivity * (one.eigenvalue >= crop)[:, None] for one in found], axis=2)
+    return CoilMaps(sensitivity, np.stack([one.eigenvalue for one in found], axis=1), mixing)
 
 
 def _fill_(

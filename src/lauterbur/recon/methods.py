@@ -6,7 +6,8 @@ from lauterbur.errors import InputError
 from lauterbur.recon.regularisation import checked
 
 METHODS = ("auto", "cartesian", "nufft", "sense", "grappa", "cs", "low-rank")
-ON_LINES = METHODS[3:]  # need Cartesian lines; auto and cartesian are sense where lines are parallel
+ON_LINES = METHODS[3:]  # by name, of Cartesian lines; auto and cartesian are sense where lines are parallel
+LINES_ONLY = ("cartesian", "grappa")  # the others go along any trajectory
 REGULARISED = ("cs", "low-rank")
 
 

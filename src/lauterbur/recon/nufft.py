@@ -29,7 +29,7 @@ class Nufft:
         transform = (finufft.nufft1d2, finufft.nufft2d2, finufft.nufft3d2)[len(self.shape) - 1]
         lead = image.shape[: image.ndim - len(self.shape)]
         batch = np.ascontiguousarray(image, np.complex64).reshape(-1, *self.shape)
-        out = np.stack([transform(*self._coordinates(), one, eps=ACCURACY, isign=-1) for one in batch])
+        out = transform(*self._coordinates(), batch, eps=ACCURACY, isign=-1)
         return (out / np.sqrt(np.prod(self.shape))).astype(np.complex64).reshape(*lead, len(self.points))
 
     def adjoint(self, samples: Array) -> NDArray[np.complex64]:
@@ -37,7 +37,7 @@ class Nufft:
         transform = (finufft.nufft1d1, finufft.nufft2d1, finufft.nufft3d1)[len(self.shape) - 1]
         lead = samples.shape[:-1]
         batch = np.ascontiguousarray(samples, np.complex64).reshape(-1, len(self.points))
-        out = np.stack([transform(*self._coordinates(), one, self.shape, eps=ACCURACY, isign=1) for one in batch])
+        out = transform(*self._coordinates(), batch, self.shape, eps=ACCURACY, isign=1)
         return (out / np.sqrt(np.prod(self.shape))).astype(np.complex64).reshape(*lead, *self.shape)
 
 

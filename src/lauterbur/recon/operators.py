@@ -163,6 +163,7 @@ def off_resonance_operator(
     A positive frequency turns as exp(-2 pi i f t), in the sense of the gradients. `tolerance`: root mean square error over
     the frequencies present.
     """
+    time, each = np.unique(np.round(np.asarray(time, float), 9), return_inverse=True)  # readouts share their times
     span = float(np.ptp(time))
     low, high = float(np.min(frequency)), float(np.max(frequency))
     bins = np.linspace(low, high, 256) if high > low else np.array([low])
@@ -174,7 +175,7 @@ def off_resonance_operator(
         if np.sqrt(np.mean(np.abs(at_nodes @ weights - exact) ** 2)) <= tolerance:
             break
     turns = np.exp(-2j * np.pi * frequency * nodes.reshape(-1, *[1] * frequency.ndim)).astype(np.complex64)
-    return OffResonance(encode, turns, weights.astype(np.complex64))
+    return OffResonance(encode, turns, weights[:, each.ravel()].astype(np.complex64))
 
 
 def subspace_basis(curves: NDArray[np.floating[Any]], n_components: int) -> NDArray[np.complex64]:

@@ -4,6 +4,7 @@ reconstruct(raw)                       # Cartesian, echo-planar, radial, spiral:
 reconstruct(raw, coils=8)              # compressed to eight virtual receivers first: less memory and time
 reconstruct(raw, normalise=True)       # brightness corrected for the receivers' falling sensitivity
 reconstruct(raw, method="nufft")       # density-compensated non-uniform transform, whatever the header says
+reconstruct(raw, method="sense")       # least squares with the receivers' maps, on lines or any trajectory
 reconstruct(raw, method="cs")          # compressed sensing: sparse in wavelets, weighed by the noise
 reconstruct(raw, method="cs", regularisation=2.0, maps=calibrate(raw, sets=2))
 """
@@ -27,7 +28,7 @@ from lauterbur.recon.coilmaps import CoilMaps
 from lauterbur.recon.geometry import affine_of_slices, affine_of_volume, is_evenly_spaced, slice_order
 from lauterbur.recon.inference import with_inferred_header
 from lauterbur.recon.layout import FRAME_COUNTERS, cartesian_layout
-from lauterbur.recon.methods import ON_LINES, check_choice
+from lauterbur.recon.methods import LINES_ONLY, ON_LINES, check_choice
 from lauterbur.recon.mixing import MOST_COILS, receiver_mixing
 from lauterbur.recon.noncartesian import reconstruct_noncartesian
 from lauterbur.recon.normalise import normalised
@@ -84,13 +85,17 @@ def reconstruct(
             facts["receivers"] = [raw.n_rx, len(mixing)]
 
     layout = None
-    if method != "nufft" and not (method == "auto" and header.trajectory in ("radial", "spiral")):
+    is_turned = header.trajectory in ("radial", "spiral") and method not in LINES_ONLY
+    if method != "nufft" and not is_turned:
         with timings.stage("layout"):
             layout = cartesian_layout(raw, header)
-        if layout is None and method in ("cartesian", *ON_LINES):
-            raise InputError("the trajectory is not a set of parallel lines on a grid; use method='auto' or 'nufft'")
+        if layout is None and method in LINES_ONLY:
+            raise InputError(
+                "the trajectory is not a set of parallel lines on a grid; use method='auto', 'sense', 'cs' or 'nufft'"
+            )
 
     g_factor: NDArray[np.float32] | None = None
+    other_maps: dict[str, NDArray[np.float32]] = {}
     if layout is not None:
         result = reconstruct_cartesian(
             raw,
@@ -121,18 +126,35 @@ def reconstruct(
             facts["method"] = "SENSE by conjugate gradients"
             facts["measured_lines"] = [int(result.sampling.mask.sum()), result.sampling.mask.size]
     else:
-        gridded = reconstruct_noncartesian(raw, header, mixing, timings)
+        if along_readout:
+            raise InputError(
+                "along_readout needs Cartesian lines; leave it out: receivers are compressed with coils= alone"
+            )
+        gridded = reconstruct_noncartesian(
+            raw, header, mixing, timings,
+            method=method, is_white=facts["whitened"], known_maps=known_maps, weight=weight,
+        )  # fmt: skip
         pixels, notes = gridded.pixels, list(gridded.notes)
         slices, frames, frame, used = gridded.slices, gridded.frames, gridded.frame, gridded.image
         voxel = tuple(header.fov[i] / header.matrix[i] for i in range(3))  # type: ignore[assignment]
-        facts["method"] = "density-compensated NUFFT"
-        facts["samples_per_voxel"] = round(gridded.coverage, 3)
+        facts["method"] = {
+            "sense": "SENSE by conjugate gradients", "cs": "compressed sensing", "low-rank": "locally low rank",
+        }.get(gridded.method, "density-compensated NUFFT")  # fmt: skip
+        facts["samples_per_voxel"] = round(gridded.samples_per_voxel, 3)
+        facts["undersampling"] = round(gridded.undersampling, 2)
+        facts["gradient_delays"] = "not looked for"
+        if gridded.fits:
+            facts["fits"] = [asdict(fit) for fit in gridded.fits]
+        if gridded.off_resonance is not None:
+            other_maps["off_resonance"] = gridded.off_resonance
+            facts["off_resonance"] = "from two echoes, in the encoding"
 
     shape = (pixels.shape[3], pixels.shape[2])
     if header.dimensions == 2:
         order, centres = slice_order(header, slices)
         pixels = pixels[:, order]
         g_factor = None if g_factor is None else g_factor[order]
+        other_maps = {name: values[order] for name, values in other_maps.items()}
         affine = affine_of_slices(header, voxel[:2], shape, centres)
         if not is_evenly_spaced(centres):
             notes.append("slices are not evenly spaced; the affine holds their mean step")
@@ -153,7 +175,7 @@ def reconstruct(
         flip_angle=header.flip_angle,
         field_strength=header.field_strength,
         provenance=provenance,
-        maps={} if g_factor is None else {"g_factor": g_factor},
+        maps=other_maps | ({} if g_factor is None else {"g_factor": g_factor}),
     )
 
 

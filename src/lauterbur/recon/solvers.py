@@ -71,15 +71,20 @@ def conjugate_gradient(
     start: Array | None = None,
     precondition: Callable[[Array], Array] | None = None,
     watch: Watch | None = None,
+    misfit: tuple[float, float] | None = None,
 ) -> Array:
-    """x with normal(x) + ridge x = right (Hestenes and Stiefel 1952); ends when the residual is `tolerance` of `right`."""
+    """x with normal(x) + ridge x = right (Hestenes and Stiefel 1952); ends when the residual is `tolerance` of `right`.
+
+    `misfit`: |A x - y|^2 at the start, and what noise makes of it; no more than that is left when iterations end (Morozov 1966).
+    """
     image = np.zeros_like(right) if start is None else start.copy()
     residual = right.copy() if start is None else right - normal(image) - ridge * image
     turned = residual if precondition is None else precondition(residual)
     direction, slope = turned.copy(), _dot(residual, turned)
     enough = tolerance**2 * max(_dot(right, right), TINY)
+    left, noise = (np.inf, -np.inf) if misfit is None else misfit
     for i in range(iterations):
-        if not _dot(residual, residual) > enough:
+        if not _dot(residual, residual) > enough or left <= noise:
             break
         image_of = normal(direction)
         if ridge:
@@ -88,6 +93,7 @@ def conjugate_gradient(
         if not curvature > 0:
             break
         step = np.float32(slope / curvature)
+        left -= float(step) * slope  # of the quadratic that every step goes down
         image += step * direction
         residual -= step * image_of
         turned = residual if precondition is None else precondition(residual)

@@ -58,14 +58,19 @@ class ToeplitzSense:
         return spectrum
 
 
-def toeplitz_sense(
-    points: NDArray[np.float64], maps: Array, weights: NDArray[np.float32] | None = None
-) -> ToeplitzSense:
-    """From the trajectory (sample, dimension) in turns per voxel, maps (set, rx, *image), weights (sample,) of the data."""
-    shape = maps.shape[2:]
+def toeplitz_transfer(
+    points: NDArray[np.float64], shape: tuple[int, ...], weights: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
+    """(*2 shape): the kernel's spectrum for a trajectory (sample, dimension) in turns per voxel, weights (sample,) of the data."""
     wide = tuple(2 * n for n in shape)
     ones = np.ones(len(points), np.complex64) if weights is None else weights.astype(np.complex64)
     # kernel(d) = sum_j w exp(2 pi i k d) / n for lags d in [-n, n); Nufft divides by sqrt(prod(wide)), ours is 1/prod(shape)
     lags = Nufft(points, wide).adjoint(ones) * (np.sqrt(np.prod(wide)) / np.prod(shape))
-    spectrum = scipy.fft.fftn(scipy.fft.ifftshift(lags))
-    return ToeplitzSense(np.ascontiguousarray(maps, np.complex64), spectrum.real.astype(np.float32))
+    return np.ascontiguousarray(scipy.fft.fftn(scipy.fft.ifftshift(lags)).real, np.float32)
+
+
+def toeplitz_sense(
+    points: NDArray[np.float64], maps: Array, weights: NDArray[np.float32] | None = None
+) -> ToeplitzSense:
+    """From the trajectory (sample, dimension) in turns per voxel, maps (set, rx, *image), weights (sample,) of the data."""
+    return ToeplitzSense(np.ascontiguousarray(maps, np.complex64), toeplitz_transfer(points, maps.shape[2:], weights))

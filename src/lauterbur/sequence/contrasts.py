@@ -17,6 +17,7 @@ from lauterbur.sequence.gre import spoiled_gradient_echo
 from lauterbur.sequence.mprage import mprage
 from lauterbur.sequence.tse import turbo_spin_echo
 from lauterbur.sequence.tse_volume import volume_turbo_spin_echo
+from lauterbur.sequence.turned import turned_gradient_echo
 
 BUILDERS: dict[str, Callable[[Protocol, Scanner], Program]] = {
     "GRE": spoiled_gradient_echo,
@@ -32,6 +33,8 @@ def build_program(protocol: Protocol, scanner: Scanner) -> Program:
     """What the machine plays for this protocol; a ProtocolError says what it could play instead."""
     if checked(protocol).contrast == "TSE" and protocol.is_3d:
         return volume_turbo_spin_echo(protocol, scanner)
+    if protocol.trajectory != "cartesian":
+        return turned_gradient_echo(protocol, scanner)
     return BUILDERS[protocol.contrast](protocol, scanner)
 
 

@@ -49,7 +49,8 @@ class Events:
         return self._phased(self.pulse, pulse, phases)
 
     def window(self, adc: Adc) -> int:
-        key = ("adc", adc.n_samples, adc.dwell, adc.delay, adc.frequency_offset, round(adc.phase_offset, 9))
+        modulation = None if adc.phase_modulation is None else adc.phase_modulation.tobytes()
+        key = ("adc", adc.n_samples, adc.dwell, adc.delay, adc.frequency_offset, round(adc.phase_offset, 9), modulation)
         return self._add(self.adc, adc, key)
 
     def windows(self, adc: Adc, phases: NDArray[np.float64]) -> Int:
