@@ -9,8 +9,9 @@ from boxes import HEAD, Scan, nrmse, raw_of, ring, signal
 from lauterbur.errors import InputError, ResourceError, UnsupportedError
 from lauterbur.rawdata import Header
 from lauterbur.recon.coilmaps import calibrate
-from lauterbur.recon.gridding import full_radius, gridded
+from lauterbur.recon.gridding import centre, full_radius, gridded, noise_of_centre
 from lauterbur.recon.reconstruction import reconstruct
+from lauterbur.study.fit_report import fit_figure, fit_lines
 
 N, FOV = 64, 0.24
 FLAT = tuple((c, (*s[:2], 1.0), a) for c, s, a in HEAD)
@@ -84,7 +85,7 @@ def test_one_receiver_can_be_solved_too():
 
 
 def test_frames_of_few_spokes_are_told_apart_together(full):
-    n_frames, per = 8, 13
+    n_frames, per = 6, 13
     frame = np.repeat(np.arange(n_frames), per)
     k = spoke_k(GOLDEN * np.arange(n_frames * per))
     still = signal(k, ring(8), boxes=FLAT)
@@ -219,17 +220,23 @@ def test_two_echoes_of_a_spiral_tell_the_off_resonance_that_blurs_it():
     truth = np.abs(sharp.pixels[0])
     assert nrmse(np.abs(mended.pixels[0]), truth) < 0.35 * nrmse(np.abs(blurred.pixels[0]), truth)
     y, x = np.meshgrid((np.arange(N) - N // 2) / N * FOV, (np.arange(N) - N // 2) / N * FOV, indexing="ij")
-    for (centre, size, _), frequency in ISLANDS:
-        core = (np.abs(x - centre[0]) < 0.3 * size[0]) & (np.abs(y - centre[1]) < 0.3 * size[1])
+    for (middle, size, _), frequency in ISLANDS:
+        core = (np.abs(x - middle[0]) < 0.3 * size[0]) & (np.abs(y - middle[1]) < 0.3 * size[1])
         assert mended.maps["off_resonance"][0][core].mean() == pytest.approx(frequency, abs=6)
+
+    lines = fit_lines(mended)
+    assert any("from two echoes" in line for line in lines) and any(
+        "times as much of k-space" in line for line in lines
+    )
+    assert "off-resonance (Hz)" in [panel.get_title() for panel in fit_figure(mended).axes]
 
 
 def test_the_phase_of_each_echo_survives_the_correction():
     """Images stay those at their te: between echoes each island turns by its own frequency."""
     image = reconstruct(spiral())
     y, x = np.meshgrid((np.arange(N) - N // 2) / N * FOV, (np.arange(N) - N // 2) / N * FOV, indexing="ij")
-    for (centre, size, _), frequency in ISLANDS:
-        core = (np.abs(x - centre[0]) < 0.3 * size[0]) & (np.abs(y - centre[1]) < 0.3 * size[1])
+    for (middle, size, _), frequency in ISLANDS:
+        core = (np.abs(x - middle[0]) < 0.3 * size[0]) & (np.abs(y - middle[1]) < 0.3 * size[1])
         turned = np.angle(np.mean(image.pixels[1, 0][core] * np.conj(image.pixels[0, 0][core]))) / (2 * np.pi * 0.001)
         assert -turned == pytest.approx(frequency, abs=8)
 
@@ -250,6 +257,13 @@ def test_the_fully_sampled_centre_ends_where_spokes_part():
     for n in (20, 50, 80):
         k = spoke_k(np.pi * np.arange(n) / n)[..., :2].reshape(-1, 2) * FOV / N
         assert full_radius(gridded(np.clip(k, -0.5, 0.5), (N, N))) == pytest.approx(n / np.pi, rel=0.3)
+
+
+def test_the_noise_of_the_gridded_centre_is_foretold():
+    rng = np.random.default_rng(0)
+    grid = gridded(np.clip(spoke_k(GOLDEN * np.arange(60))[..., :2].reshape(-1, 2) * FOV / N, -0.5, 0.5), (N, N))
+    white = (rng.normal(size=(40, len(grid.weights))) + 1j * rng.normal(size=(40, len(grid.weights)))) / np.sqrt(2)
+    assert np.std(centre(grid, white.astype(np.complex64), 8)) == pytest.approx(noise_of_centre(grid, 8), rel=0.2)
 
 
 # ---- refusals

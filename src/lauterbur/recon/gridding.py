@@ -89,6 +89,13 @@ def centre(grid: Grid, values: Complex, radius: int) -> Complex:
     return k_space
 
 
+def noise_of_centre(grid: Grid, radius: int) -> float:
+    """Standard deviation of the noise in `centre`, in units of that of a sample: less where samples lie densely."""
+    cells = np.linalg.norm(grid.operator.points * np.array(grid.shape), axis=1)
+    w = grid.weights[cells <= radius].astype(np.float64)
+    return float(np.sqrt(np.sum(w**2) / max(float(np.sum(w)), 1e-30)))
+
+
 def check_centre(grid: Grid, n_rx: int, what: str) -> int:
     """The radius of the fully sampled centre; refuses one that tells nothing of several receivers."""
     radius = full_radius(grid)

@@ -20,6 +20,7 @@ ACCURACY = 1e-5  # relative; complex64 itself holds 1e-7
 class Nufft:
     points: NDArray[np.float64]  # (sample, dimension): k times voxel size, in turns, axes in the order of the image
     shape: tuple[int, ...]  # of the image
+    accuracy: float = ACCURACY
 
     def _coordinates(self) -> list[NDArray[np.float32]]:
         return [np.ascontiguousarray(2 * np.pi * p, np.float32) for p in self.points.T]
@@ -29,7 +30,7 @@ class Nufft:
         transform = (finufft.nufft1d2, finufft.nufft2d2, finufft.nufft3d2)[len(self.shape) - 1]
         lead = image.shape[: image.ndim - len(self.shape)]
         batch = np.ascontiguousarray(image, np.complex64).reshape(-1, *self.shape)
-        out = transform(*self._coordinates(), batch, eps=ACCURACY, isign=-1)
+        out = transform(*self._coordinates(), batch, eps=self.accuracy, isign=-1)
         return (out / np.sqrt(np.prod(self.shape))).astype(np.complex64).reshape(*lead, len(self.points))
 
     def adjoint(self, samples: Array) -> NDArray[np.complex64]:
@@ -37,7 +38,7 @@ class Nufft:
         transform = (finufft.nufft1d1, finufft.nufft2d1, finufft.nufft3d1)[len(self.shape) - 1]
         lead = samples.shape[:-1]
         batch = np.ascontiguousarray(samples, np.complex64).reshape(-1, len(self.points))
-        out = transform(*self._coordinates(), batch, self.shape, eps=ACCURACY, isign=1)
+        out = transform(*self._coordinates(), batch, self.shape, eps=self.accuracy, isign=1)
         return (out / np.sqrt(np.prod(self.shape))).astype(np.complex64).reshape(*lead, *self.shape)
 
 

@@ -42,17 +42,13 @@ class Scatter:
     voxel: Float  # m, along the same
     partition: Int | None  # (readout,) of a stack: index along kz
     n_planes: int  # of a stack; 1 otherwise
-    axis_z: Float  # (3,) partition direction
-    step_z: float  # m, voxel along it
 
     @property
     def depth(self) -> int:
         """Of the image: slices, planes, or voxels along z."""
-        return (
-            len(self.slices)
-            if len(self.shape) == 2 and self.partition is None
-            else max(self.n_planes, self.shape[0] if len(self.shape) == 3 else 1)
-        )
+        if len(self.shape) == 3:
+            return self.shape[0]
+        return len(self.slices) if self.partition is None else self.n_planes
 
 
 @dataclass(frozen=True)
@@ -93,10 +89,17 @@ def scattered(raw: RawData, header: Header) -> Scatter:
     is_flat = header.dimensions == 2 or partition is not None
     order = [1, 0] if is_flat else [2, 1, 0]
     return Scatter(
-        image, frame, named, slice_, slices,
-        tuple(header.matrix[i] for i in order), axes[order], voxel[order],
-        partition, header.matrix[2] if partition is not None else 1, axes[2], float(voxel[2]),
-    )  # fmt: skip
+        image=image,
+        frame=frame,
+        frames=named,
+        slice=slice_,
+        slices=slices,
+        shape=tuple(header.matrix[i] for i in order),
+        rows=axes[order],
+        voxel=voxel[order],
+        partition=partition,
+        n_planes=1 if partition is None else header.matrix[2],
+    )
 
 
 def _valid(raw: RawData, which: Int) -> NDArray[np.bool_]:

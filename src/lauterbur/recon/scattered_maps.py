@@ -11,7 +11,16 @@ from numpy.typing import NDArray
 from lauterbur.rawdata import RawData
 from lauterbur.recon.coils import CoarseMaps
 from lauterbur.recon.espirit import PlaneMaps
-from lauterbur.recon.gridding import Grid, centre, check_centre, full_radius, gridded, maps_of_planes, maps_of_volume
+from lauterbur.recon.gridding import (
+    Grid,
+    centre,
+    check_centre,
+    full_radius,
+    gridded,
+    maps_of_planes,
+    maps_of_volume,
+    noise_of_centre,
+)
 from lauterbur.recon.scattered import Samples, Scatter, samples_of
 
 GOOD_RADIUS = 10  # steps of the field of view: a frame that is fully sampled less far calibrates with the others
@@ -58,12 +67,16 @@ def calibrating(piece: Piece, plan: Scatter) -> tuple[Grid, Samples]:
 def receivers_in_planes(
     piece: Piece, plan: Scatter, *, sets: int = 1, noise: float | None = None, is_strict: bool = True
 ) -> list[PlaneMaps]:
-    """Maps of every plane of a slice or stack; refused where `is_strict` and the centre of k-space does not tell them."""
+    """Maps of every plane of a slice or stack; refused where `is_strict` and the centre of k-space does not tell them.
+
+    `noise`: standard deviation of a sample, where it is known.
+    """
     grid, samples = calibrating(piece, plan)
     n_rx = samples.values.shape[1]
     radius = check_centre(grid, n_rx, piece.name) if is_strict else max(6, full_radius(grid))
     blocks = centre(grid, samples.values, radius)
-    return maps_of_planes(blocks, (plan.shape[0], plan.shape[1]), sets=sets, noise=noise)
+    level = None if noise is None else noise * noise_of_centre(grid, radius)
+    return maps_of_planes(blocks, (plan.shape[0], plan.shape[1]), sets=sets, noise=level)
 
 
 def receivers_in_volume(piece: Piece, plan: Scatter, *, is_strict: bool = True) -> CoarseMaps:

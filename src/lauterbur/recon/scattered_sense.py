@@ -9,7 +9,7 @@ twice the grid (toeplitz.py), or goes there and back where off-resonance is know
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ from lauterbur.recon.wavelets import Wavelet
 
 STEPS = 10  # of conjugate gradients: more fits noise and the errors of the maps
 ENOUGH = 3e-3  # of the normal equations' residual
-SEGMENTS_ERROR = 5e-3  # of the off-resonance operator
+SEGMENTS_ERROR = 1e-2  # of the off-resonance operator, which needs many transforms: few segments, each as rough
 Complex = NDArray[np.complex64]
 
 
@@ -64,7 +64,8 @@ def problem_of(
         right = np.sum(maps.conj() * seen[None], axis=1)
         normal: Normal = ToeplitzSense(np.ascontiguousarray(maps), grid.transfer).normal
     else:
-        encode = Chain(off_resonance_operator(grid.operator, off_resonance, time, SEGMENTS_ERROR), Sensitivity(maps))
+        rough = replace(grid.operator, accuracy=SEGMENTS_ERROR / 10)
+        encode = Chain(off_resonance_operator(rough, off_resonance, time, SEGMENTS_ERROR), Sensitivity(maps))
         right = encode.adjoint(values * w).astype(np.complex64)
 
         def normal(image: Array) -> Array:

@@ -39,6 +39,10 @@ def fit_lines(image: Image) -> list[str]:
     if "measured_lines" in facts:
         have, of = facts["measured_lines"]
         lines.append(f"{have} of {of} lines measured, one in {of / max(have, 1):.2f}")
+    if "undersampling" in facts:
+        lines.append(f"{facts['undersampling']:.2f} times as much of k-space reached as the samples stand for")
+    if "off_resonance" in facts:
+        lines.append(f"off-resonance {facts['off_resonance']}")
     for i, fit in enumerate(facts.get("fits", [])):
         lines.append(
             f"fit {i + 1}: residual {fit['residual']:.3g} for noise {fit['noise']:.3g} (ratio {fit['residual'] / max(fit['noise'], 1e-300):.2f}), "
@@ -52,6 +56,8 @@ def fit_figure(image: Image) -> Figure:
     panels: list[tuple[str, NDArray[Any]]] = [("image", np.abs(image.pixels[0]))]
     if "g_factor" in image.maps:
         panels.append(("g-factor", image.maps["g_factor"]))
+    if "off_resonance" in image.maps:
+        panels.append(("off-resonance (Hz)", image.maps["off_resonance"]))
     signal_to_noise = snr_map(image)
     if signal_to_noise is not None:
         panels.append(("signal to noise", signal_to_noise))
@@ -63,7 +69,7 @@ def fit_figure(image: Image) -> Figure:
         patient = 2 - int(np.argmin(turned.shape)) if 2 * min(turned.shape) < max(turned.shape) else 2
         plane = np.take(turned, turned.shape[2 - patient] // 2, axis=2 - patient)
         across = [axis for axis in (0, 1, 2) if axis != patient]
-        low, high = (0.0, float(plane.max()) or 1.0) if name != "image" else window(plane)
+        low, high = (min(0.0, float(plane.min())), float(plane.max()) or 1.0) if name != "image" else window(plane)
         shown = panel.imshow(
             plane, cmap="gray" if name == "image" else "magma", vmin=low, vmax=high,
             aspect=size[across[1]] / size[across[0]], origin="upper" if patient == 2 else "lower",
