@@ -159,6 +159,32 @@ def test_three_ways_of_encoding_give_one_sum(order: tuple[int, int, int], hertz:
         assert np.linalg.norm(other - sums[-1]) < 2e-4 * np.linalg.norm(sums[-1])
 
 
+def test_few_places_of_a_grid_of_phase_encoding_are_still_on_it() -> None:
+    """A twentieth of the lines and partitions, at random; and places that are on no grid are not taken for one."""
+    rng = np.random.default_rng(5)
+    spins = disc(16, 5e-3, planes=8, depth=5e-3)
+    place = Place(spins.position, spins.edges, find_lattice(spins))
+    chosen = rng.choice(64 * 64, 64 * 64 // 20, replace=False)
+    k = np.zeros((len(chosen), 24, 3))
+    k[:, :, 0] = (np.arange(24) - 12) / 0.12
+    k[:, :, 1] = ((chosen % 64 - 32) / 0.2)[:, None]
+    k[:, :, 2] = ((chosen // 64 - 32) / 0.2)[:, None]
+    time, offset = np.arange(24) * 2e-5, np.zeros(len(spins))
+    values = rng.standard_normal((1, len(spins))).astype(np.complex64)
+    course = Course(np.ones((1, len(k), 1), np.complex64), np.ones((1, 1, 24), np.complex64), np.array([1]))
+    coil = np.ones(len(spins), np.complex64)
+    how, _ = encoder(place, k, time, offset)
+    assert isinstance(how, Separable)
+    sums = []
+    for way in (how, Direct(place, k)):
+        out = np.zeros((len(k), 1, 24), np.complex64)
+        way.add(values, np.arange(1), (0, 0, 0), coil, course, out, np.arange(len(k)), 0)
+        sums.append(out)
+    assert np.linalg.norm(sums[0] - sums[1]) < 2e-4 * np.linalg.norm(sums[1])
+    k[:, :, 1:] += rng.uniform(-2, 2, (len(k), 1, 2))
+    assert not isinstance(encoder(place, k, time, offset)[0], Separable)
+
+
 def test_lines_that_run_the_same_way_after_one_pulse_are_one_readout() -> None:
     _, report = play_fast(echo_planar(), disc(12, 9e-3, planes=9, depth=1e-3))
     (played,) = report["passes"]
