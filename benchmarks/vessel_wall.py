@@ -43,8 +43,6 @@ from lauterbur.subject.vessels import PLAQUE, WALL, circle_of_willis, with_vesse
 from lauterbur.units import deg, mm
 
 ARMS = {"brain/vessel-wall": "sense", "brain/vessel-wall-fast": "cs"}
-MIDDLE, DEPTH = -26 * mm, 40 * mm  # of what is played, along the patient's z
-QUICK_MIDDLE, QUICK_DEPTH = -22 * mm, 24 * mm
 REACH = 8 * mm  # about a lesion
 RECEIVERS = 12
 SUBJECTS = (  # size, tilt about x, y, z
@@ -52,6 +50,17 @@ SUBJECTS = (  # size, tilt about x, y, z
     (0.96, (4 * deg, -2 * deg, 3 * deg)),
     (1.04, (-5 * deg, 2 * deg, -2 * deg)),
 )
+
+
+@dataclass(frozen=True)
+class Slab:
+    """What is played, along the patient's z; m."""
+
+    middle: float
+    depth: float
+
+
+WHOLE, QUICK = Slab(-26 * mm, 40 * mm), Slab(-22 * mm, 24 * mm)
 
 
 @dataclass(frozen=True)
@@ -65,11 +74,13 @@ class Outcome:
     image: Image
 
 
-def thin(protocol: Protocol) -> Protocol:
+def thin(protocol: Protocol, slab: Slab) -> Protocol:
     """The protocol with a short field of view along the readout, about the circle of Willis."""
-    n = 2 * round(DEPTH / protocol.fov[0] * protocol.matrix[0] / 2)
+    n = 2 * round(slab.depth / protocol.fov[0] * protocol.matrix[0] / 2)
     x, y, _ = protocol.position
-    return replace(protocol, fov=(DEPTH, *protocol.fov[1:]), matrix=(n, *protocol.matrix[1:]), position=(x, y, MIDDLE))
+    return replace(
+        protocol, fov=(slab.depth, *protocol.fov[1:]), matrix=(n, *protocol.matrix[1:]), position=(x, y, slab.middle)
+    )
 
 
 def heads(number: int) -> tuple[Subject, Subject]:
@@ -83,19 +94,21 @@ def heads(number: int) -> tuple[Subject, Subject]:
 
 
 def signals(
-    program: Program, scanner: Scanner, sick: Subject, healthy: Subject
+    program: Program, scanner: Scanner, sick: Subject, healthy: Subject, slab: Slab
 ) -> tuple[RawData, RawData, ReceiveChain]:
     """Noise-free raw data of both: what is not in a vessel is the same, and is played once."""
     fields = lb.solve_fields(scanner, sick)
-    half = DEPTH / 2 + 2 * mm
-    around = spins_from(sick, fields, scanner, region=np.array([[-1, -1, MIDDLE - half], [1, 1, MIDDLE + half]]))
+    half = slab.depth / 2 + 2 * mm
+    around = spins_from(
+        sick, fields, scanner, region=np.array([[-1, -1, slab.middle - half], [1, 1, slab.middle + half]])
+    )
     chain = receive_chain(fields, scanner, around, coils=RECEIVERS)
     told = {"accuracy": IMAGING, "larmor_frequency": scanner.larmor_frequency}
     common = lb.simulate(program, around, sensitivities(chain, around), **told)
     both = []
     for subject in (sick, healthy):
         cloud = subject.points
-        near = np.abs(cloud.position[:, 2] - MIDDLE) < half
+        near = np.abs(cloud.position[:, 2] - slab.middle) < half
         cut = replace(cloud, position=cloud.position[near], volume=cloud.volume[near], tissue=cloud.tissue[near])
         points = points_from(replace(subject, points=cut), fields, scanner)
         own = lb.simulate(program, points, sensitivities(chain, points), **told)
@@ -119,24 +132,24 @@ def solid(subject: Subject, image: Image) -> NDArray[np.float64]:
     return painted(subject.points, chosen, image.affine, image.pixels.shape[1:])
 
 
-def places(subject: Subject) -> list[tuple[str, NDArray[np.float64]]]:
+def places(subject: Subject, slab: Slab) -> list[tuple[str, NDArray[np.float64]]]:
     """Lesions whose middle is played."""
     found = subject.vessels
     listed = [(f"plaque {100 * p.stenosis:.0f} %, {p.vessel}", np.array(p.position)) for p in found.plaques]
     listed += [(f"flap, {f.vessel}", (np.array(f.start) + np.array(f.end)) / 2) for f in found.flaps]
-    return [(name, place) for name, place in listed if abs(place[2] - MIDDLE) < DEPTH / 2 - REACH / 2]
+    return [(name, place) for name, place in listed if abs(place[2] - slab.middle) < slab.depth / 2 - REACH / 2]
 
 
-def templates(sick: Subject, healthy: Subject, image: Image) -> list[NDArray[np.float64]]:
+def templates(sick: Subject, healthy: Subject, image: Image, slab: Slab) -> list[NDArray[np.float64]]:
     more = np.maximum(solid(sick, image) - solid(healthy, image), 0)
     grid = np.stack(np.meshgrid(*(np.arange(n) for n in more.shape), indexing="ij"), axis=-1)[..., ::-1]
     where = grid @ image.affine[:3, :3].T + image.affine[:3, 3]
-    return [more * (np.linalg.norm(where - place, axis=-1) < REACH) for _, place in places(sick)]
+    return [more * (np.linalg.norm(where - place, axis=-1) < REACH) for _, place in places(sick, slab)]
 
 
-def judged(images: tuple[Image, Image], sick: Subject, healthy: Subject) -> Outcome:
+def judged(images: tuple[Image, ...], sick: Subject, healthy: Subject, slab: Slab) -> Outcome:
     bad, good = (np.abs(image.pixels[0]) for image in images)
-    weights = templates(sick, healthy, images[0])
+    weights = templates(sick, healthy, images[0], slab)
     walls = solid(healthy, images[1]) > 0.6
     return Outcome(
         sections(bad, images[0].affine, sick.vessels, noise=1.0),
@@ -191,14 +204,14 @@ def row(name: str, outcomes: list[Outcome], lesions: list[str]) -> dict:
     return told
 
 
-def picture(shown: dict[str, Image], subject: Subject, path: Path) -> None:
+def picture(shown: dict[str, Image], subject: Subject, slab: Slab, path: Path) -> None:
     """Three planes of every arm: the sylvian vessels, a plaque, the carotids."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    inside = [place for _, place in places(subject)]
+    inside = [place for _, place in places(subject, slab)]
     cuts = [inside[0], inside[1], inside[-1]]
     figure, panels = plt.subplots(
         len(cuts), len(shown), figsize=(3.1 * len(shown), 3.1 * len(cuts)), layout="constrained", squeeze=False
@@ -230,34 +243,31 @@ def main() -> None:
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     n_subjects, n_seeds = (1, 2) if given.quick else (3, 4)
-    if given.quick:
-        global MIDDLE, DEPTH
-        MIDDLE, DEPTH = QUICK_MIDDLE, QUICK_DEPTH
-    outcomes: dict[str, list[Outcome]] = {}
-    lesions: list[str] = []
-    for number in range(n_subjects):
-        sick, healthy = heads(number)
-        lesions = [name for name, _ in places(sick)]
-        for scanner in map(lb.load_scanner, given.scanners):
-            for arm, method in ARMS.items():
-                protocol = lb.load_protocol(arm)
-                minutes = duration(lb.build_program(protocol, scanner)) / 60
-                name = f"{scanner.name}, {minutes:.1f} min, {method}"
+    slab = QUICK if given.quick else WHOLE
+    told, shown, lesions = {}, {}, places(heads(0)[0], slab)
+    for scanner in map(lb.load_scanner, given.scanners):
+        for arm, method in ARMS.items():
+            protocol = lb.load_protocol(arm)
+            minutes = duration(lb.build_program(protocol, scanner)) / 60
+            name = f"{scanner.name}, {minutes:.1f} min, {method}"
+            outcomes = []
+            for number in range(n_subjects):
+                sick, healthy = heads(number)
                 start = time.perf_counter()
-                *both, chain = signals(lb.build_program(thin(protocol), scanner), scanner, sick, healthy)
+                *both, chain = signals(lb.build_program(thin(protocol, slab), scanner), scanner, sick, healthy, slab)
                 print(f"{name}, subject {number}: played in {time.perf_counter() - start:.0f} s", flush=True)
                 for seed in range(n_seeds):
                     start = time.perf_counter()
                     images = tuple(
                         lb.reconstruct(noisy(raw, chain, 2 * seed + i), method=method) for i, raw in enumerate(both)
                     )
-                    outcomes.setdefault(name, []).append(judged(images, sick, healthy))
+                    outcomes.append(judged(images, sick, healthy, slab))
                     print(f"  seed {seed}: {time.perf_counter() - start:.0f} s", flush=True)
-    for i, of in enumerate(outcomes.values()):
-        write_nifti(of[0].image, given.out / f"arm{i}.nii.gz")
-    told = {name: row(name, of, lesions) for name, of in outcomes.items()}
-    (given.out / "vessel_wall.json").write_text(json.dumps(told, indent=1))
-    picture({name: of[0].image for name, of in outcomes.items()}, heads(0)[0], given.out / "vessel_wall.png")
+            told[name] = row(name, outcomes, [lesion for lesion, _ in lesions])
+            shown[name] = outcomes[0].image
+            write_nifti(shown[name], given.out / f"{scanner.name}-{arm.replace('/', '-')}.nii.gz")
+            (given.out / "vessel_wall.json").write_text(json.dumps(told, indent=1))
+            picture(shown, heads(0)[0], slab, given.out / "vessel_wall.png")
 
 
 if __name__ == "__main__":
