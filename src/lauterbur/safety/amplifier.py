@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lauterbur.findings import Finding
 from lauterbur.program import Program
-from lauterbur.safety.remedies import Float, down_to, longer, up_to
+from lauterbur.safety.remedies import Float, down_to, longer
 from lauterbur.safety.waveforms import AXES, SAME_TIME, Segments
 from lauterbur.safety.worst import Worst, largest, place, settle, worst_window
 from lauterbur.scanner.machine import Scanner
@@ -140,7 +140,7 @@ class Amplifiers:
                 "A",
                 f"{name} profile: {duty}, forgotten with {coil.heating_time:g} s; played again and again",
                 heat_where,
-                _cooler(heat / rated**2),
+                self._cooler(start, end, self.current_squared[axis, busy], heat / rated**2, rated**2),
             ),
             Finding(
                 f"gradient mean power, {AXES[axis]}",
@@ -162,20 +162,34 @@ class Amplifiers:
         )
         return ", or ".join(filter(None, (rest, _softer(ratio))))
 
-    def _heat(self, axis: int) -> tuple[float, str]:
-        """A2: the largest content of the store, with what the program itself leaves in it at the start.
+    def _cooler(self, start: Float, end: Float, squared: Float, ratio: float, limit: float) -> str:
+        """What mends the heat of a program played again and again, which is `ratio` times its limit."""
+        if not 1 < ratio < np.inf:
+            return "lengthen TR or lower the gradients"
+        tau = self.scanner.gradients.heating_time
+        rest = longer(
+            self.program, start, end, lambda _, stop, period: float(np.max(_warm(stop, squared, period, tau))) / limit
+        )
+        return ", or ".join(filter(None, (rest, _softer(ratio))))
 
-        h decays as exp(-t / tau) and gains I^2 dt / tau; a block's I^2 comes at its end, where it counts most.
-        """
-        tau, length = self.scanner.gradients.heating_time, np.asarray(self.program.durations, np.float64)
-        total = float(np.sum(length))
-        if not total > 0:
+    def _heat(self, axis: int) -> tuple[float, str]:
+        """A2: the largest content of the store; a block's I^2 comes at its end, where it counts most."""
+        end = np.cumsum(self.program.durations)
+        if not (len(end) and end[-1] > 0):
             return 0.0, ""
-        cold = _store(length / tau, self.current_squared[axis] / tau)
-        left = np.exp(-np.cumsum(length) / tau)
-        warm = cold + left * cold[-1] / -np.expm1(-total / tau)
+        warm = _warm(end, self.current_squared[axis], float(end[-1]), self.scanner.gradients.heating_time)
         at = largest(warm)
         return float(warm[at]), place(self.program, at)
+
+
+def _warm(time: Float, squared: Float, period: float, tau: float) -> Float:
+    """A2, after each of the times, s, in order, at which `squared`, A2 s, is gained, again and again with this period.
+
+    The content h decays as exp(-t / tau) and gains I^2 dt / tau.
+    """
+    cold = _store(np.diff(time, prepend=0.0) / tau, squared / tau)
+    left = cold[-1] * np.exp(-(period - time[-1]) / tau) / -np.expm1(-period / tau)
+    return np.asarray(cold + left * np.exp(-time / tau))
 
 
 @njit(cache=True)
@@ -187,13 +201,6 @@ def _store(passed: NDArray[np.float64], gain: NDArray[np.float64]) -> NDArray[np
         content = content * np.exp(-passed[i]) + gain[i]
         held[i] = content
     return held
-
-
-def _cooler(ratio: float) -> str:
-    """What mends the heat of a program played again and again."""
-    if not 1 < ratio < np.inf:
-        return "lengthen TR or lower the gradients"
-    return f"lengthen TR to {up_to(ratio * 1.01):.3g} times, or {_softer(ratio)}"
 
 
 def _softer(ratio: float) -> str:

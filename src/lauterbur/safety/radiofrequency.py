@@ -72,7 +72,7 @@ def radiofrequency_findings(
     on, begin = most(played, played.end - played.start, POWER_WINDOW)
     remedy = ""
     if on / POWER_WINDOW > tx.duty_cycle:
-        shorter = f"shorten the pulses to {down_to(tx.duty_cycle * POWER_WINDOW / on):.3g} of now"
+        shorter = f"shorten the pulses to {down_to(0.999 * tx.duty_cycle * POWER_WINDOW / on):.3g} of now"
         rest = longer(
             program,
             played.start,

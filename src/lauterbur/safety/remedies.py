@@ -14,23 +14,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lauterbur.program import Program, RfPulse, duration, rf_steps
-from lauterbur.safety.pulses import Pulses
+from lauterbur.safety.pulses import Pulses, pulses
 
 Float = NDArray[np.float64]
 Judge = Callable[[Pulses, float], float]  # pulses and the period of the program, s -> worst value / limit
 LONGEST = 1000.0  # times longer than now: beyond that no TR helps
+LEAST = 0.01  # of the amplitude now: below that no flip angle helps
+ALIKE = 0.05  # of a pause between pulses: by how much the same pause may differ from one repetition to the next
 NAMES = {"excitation": "flip_angle", "refocusing": "refocusing_angle"}
 
 
 def cooler(program: Program, played: Pulses, judge: Judge) -> str:
-    """'lengthen tr from 3 to 4.2 s, or lower flip_angle from 90 to 76 deg', whichever of the two help."""
+    """'lengthen tr from 3 to 4.2 s, or lower flip_angle from 90 to 76 deg', whichever of the two help alone."""
     rest = longer(
         program,
         played.start,
         played.end,
         lambda start, end, period: judge(replace(played, start=start, end=end), period),
     )
-    return ", or ".join(filter(None, (rest, _lower(program, played, judge)))) or "lower the flip angles and lengthen TR"
+    helps = ", or ".join(filter(None, (rest, _lower(program, played, judge))))
+    return (
+        helps or "no repetition time and no flip angle mends this: look at the fields, the reference drive and the shim"
+    )
 
 
 def up_to(value: float, digits: int = 3) -> float:
@@ -55,14 +60,16 @@ def longer(program: Program, start: Float, end: Float, judge: Callable[[Float, F
     total = duration(program)
     tr = _defined(program, "TR")
 
+    begin, spacing = (np.zeros(1), total) if tr is None else _repetitions(program, tr)
+    before = np.maximum(np.searchsorted(begin, start + 1e-9, side="right") - 1, 0)  # repetitions
+
     def beyond(factor: float) -> float:
         """All moves apart; or, where TR is known, repetitions keep what they hold and move apart. The worse of the two."""
         even = judge(start * factor, start * factor + (end - start), total * factor)
         if tr is None:
             return even
-        shift = np.floor((start + 1e-9) / tr) * tr * (factor - 1)
-        period = total + math.ceil(total / tr - 1e-9) * tr * (factor - 1)
-        return float(np.max((even, judge(start + shift, end + shift, period))))
+        shift = before * spacing * (factor - 1)
+        return float(np.max((even, judge(start + shift, end + shift, total + len(begin) * spacing * (factor - 1)))))
 
     if not beyond(LONGEST) <= 1:
         return ""
@@ -75,26 +82,55 @@ def longer(program: Program, start: Float, end: Float, judge: Callable[[Float, F
     return f"lengthen TR to {up_to(high * 1.002):.3g} times, every pause with it"
 
 
+def _repetitions(program: Program, tr: float) -> tuple[Float, float]:
+    """When repetitions begin, s, and the time from one to the next where they are even.
+
+    A repetition is the least that comes again and again: one slice's train where the trains of all slices are spread over
+    TR, a whole TR where a rest follows the last of them. So a longer TR moves trains apart, or whole TRs.
+    """
+    start = pulses(program).start
+    gap = np.diff(start)
+    most = int(np.searchsorted(start - start[:1], tr * (1 - ALIKE)))  # pulses in one TR
+    for n in range(1, min(most, len(start) // 2) + 1):
+        if np.all(np.abs(gap[n:] - gap[:-n]) <= ALIKE * gap[:-n]):
+            begin = start[::n]
+            spacing = (begin[-1] - begin[0]) / (len(begin) - 1)
+            return begin, tr / max(1, round(tr / spacing))
+    return tr * np.arange(math.ceil(duration(program) / tr - 1e-9), dtype=np.float64), tr
+
+
 def _lower(program: Program, played: Pulses, judge: Judge) -> str:
+    """Of the kind of pulses that heats most; of all where one kind is not enough."""
     use = np.array([pulse.use for pulse in program.rf])[played.event]
     energy = {name: float(np.sum(played.energy[use == name])) for name in NAMES}
     kind = max(energy, key=lambda name: energy[name])
-    pulse = program.rf[int(played.event[use == kind][0])] if energy[kind] > 0 else None
-    total = duration(program)
+    of_kind, total = use == kind, duration(program)
 
-    def beyond(factor: float) -> float:
-        return judge(played.scaled(np.where(use == kind, factor**2, 1.0)), total)
+    def beyond(factor: float, which: NDArray[np.bool_]) -> float:
+        return judge(played.scaled(np.where(which, factor**2, 1.0)), total)
 
-    if pulse is None or not beyond(0.01) <= 1:
+    lowered = next((w for w in (of_kind, np.ones_like(of_kind)) if w.any() and beyond(LEAST, w) <= 1), None)
+    if lowered is None:
         return ""
-    low, high = 0.01, 1.0
+    low, high = LEAST, 1.0
     while high - low > 1e-4:
         middle = (low + high) / 2
-        low, high = (middle, high) if beyond(middle) <= 1 else (low, middle)
-    angle = flip_angle(pulse)
+        low, high = (middle, high) if beyond(middle, lowered) <= 1 else (low, middle)
+    if lowered is not of_kind:
+        return f"play all pulses at {down_to(low * 0.999):.3g} of their amplitude"
+    angle = _usual_angle(program, played.only(of_kind))
     if not angle > 0:
         return f"play the {kind} pulses at {down_to(low * 0.999):.3g} of their amplitude"
     return f"lower {NAMES[kind]} from {angle:.4g} to {down_to(angle * low * 0.999):.3g} deg"
+
+
+def _usual_angle(program: Program, played: Pulses) -> float:
+    """deg: of nearly all that these pulses put in; 0 where their angles vary, as in a train that is computed."""
+    event, which = np.unique(played.event, return_inverse=True)
+    energy = np.bincount(which.reshape(-1), played.energy)
+    angle = np.array([flip_angle(program.rf[int(i)]) for i in event])
+    usual = float(angle[np.argmax(energy)])
+    return usual if energy[np.abs(angle - usual) <= 0.01 * usual].sum() >= 0.9 * energy.sum() else 0.0
 
 
 def flip_angle(pulse: RfPulse) -> float:

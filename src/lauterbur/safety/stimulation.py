@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from lauterbur.findings import Finding
 from lauterbur.program import Program
-from lauterbur.safety.remedies import up_to
+from lauterbur.safety.remedies import down_to, up_to
 from lauterbur.safety.safe import Safe
 from lauterbur.safety.waveforms import AXES, SAME_TIME, Segments, join
 from lauterbur.safety.worst import Worst, largest, place
@@ -137,7 +137,7 @@ class Stimulation:
                     + ("" if is_confirmed else "; coefficients unconfirmed")
                     + ("; axes add as sqrt(sum (w s)^2)" if axis == "all" else ""),
                     worst.where,
-                    f"ramp at {100 * most / max(worst.value, most):.3g} % of the slew",
+                    f"ramp at {down_to(99.9 * most / max(worst.value, most)):.3g} % of the slew",
                     operating_mode(worst.value),
                     is_advice=axis == "all" and not is_confirmed,
                 )
