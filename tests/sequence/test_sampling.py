@@ -57,6 +57,13 @@ def test_samples_outside_the_centre_keep_their_distance():
     assert scale > 0.7 * even  # a triangular lattice would reach 1.07
 
 
+def test_a_single_place_beside_the_centre_is_found():
+    centre = np.zeros((16, 8), bool)
+    centre[5:11, 2:6] = True
+    mask = poisson_disc(np.ones((16, 8), bool), centre, 25, seed=0)
+    assert mask.sum() == 25 and mask[centre].all()
+
+
 def test_density_falls_from_the_centre_as_the_radii_say():
     shape = (240, 200)
     allowed = elliptical_radius(shape) <= 1

@@ -37,7 +37,7 @@ def poisson_disc(allowed: Bool, centre: Bool, n: int, seed: int) -> Bool:
     relative = relative_radii(allowed.shape)
     order = np.random.default_rng(seed).permutation(np.flatnonzero(free.reshape(-1))).astype(np.int64)
     lower, upper = 0.0, 2.0 * math.sqrt(max(1, n_free) / max(1, wanted))
-    while _taken(order, relative * upper, len(order)).sum() >= wanted > 0:
+    while _taken(order, relative * upper, len(order)).sum() >= wanted > 1:  # the first is always taken
         lower, upper = upper, 2 * upper
     for _ in range(SEARCH):  # the largest scale at which there is still room for all
         middle = (lower + upper) / 2
