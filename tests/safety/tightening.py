@@ -34,6 +34,16 @@ def small(name: str) -> Protocol:
     """A protocol of the library with fewer lines, partitions and slices: the field of view shrinks with them, so that
     gradients, pulses and repetition times stay what they are."""
     whole = load_protocol(name)
+    if whole.trajectory != "cartesian":  # a disc stays a disc: fewer shots, partitions and slices
+        partitions = min(whole.matrix[2], PARTITIONS)
+        return replace(
+            whole,
+            matrix=(*whole.matrix[:2], partitions),
+            fov=(*whole.fov[:2], whole.fov[2] * partitions / whole.matrix[2]),
+            shots=min(whole.shots, LINES),
+            slices=min(whole.slices, SLICES),
+            dummies=min(whole.dummies, 1),
+        )
     lines, partitions = min(whole.matrix[1], LINES), min(whole.matrix[2], PARTITIONS)
     return replace(
         whole,
