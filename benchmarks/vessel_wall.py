@@ -218,7 +218,6 @@ def picture(shown: dict[str, Image], subject: Subject, slab: Slab, path: Path) -
     )
     for column, (name, image) in zip(panels.T, shown.items(), strict=True):
         size = np.abs(image.pixels[0])
-        top = np.percentile(size[size > np.percentile(size, 60)], 97)
         for panel, place in zip(column, cuts, strict=True):
             index = np.linalg.inv(image.affine) @ np.array([*place, 1.0])
             axis = int(np.argmax(np.abs(image.affine[2, :3])))  # of the image, along the patient's z
@@ -228,7 +227,7 @@ def picture(shown: dict[str, Image], subject: Subject, slab: Slab, path: Path) -
             a, b = round(index[first]), round(index[last])
             lo_a, lo_b = max(a - 45, 0), max(b - 45, 0)
             cut = plane[lo_a : lo_a + 90, lo_b : lo_b + 90]
-            panel.imshow(cut.T, cmap="gray", vmin=0, vmax=top)
+            panel.imshow(cut.T, cmap="gray", vmin=0, vmax=1.1 * np.percentile(cut, 98))
             panel.set_axis_off()
         column[0].set_title(name, fontsize=9)
     figure.savefig(path, dpi=110)
