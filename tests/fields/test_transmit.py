@@ -281,6 +281,7 @@ def test_solve_fields_by_maxwell_fills_the_noun(tmp_path):
     kept.write_bytes(kept.read_bytes()[:1000])  # a corrupted cache is solved again
     once_more = lb.solve_fields(scanner, subject, method="maxwell", step=15e-3, receive_step=15e-3, cache=tmp_path)
     assert np.allclose(once_more.b1_plus, fields.b1_plus, atol=1e-3 * np.abs(fields.b1_plus).max())
+    assert kept.name in once_more.provenance["cache"] and "cache" not in read_fields(kept).provenance
     assert np.array_equal(read_fields(kept, scanner=scanner, subject=subject).e, once_more.e)
     for wrong in (
         {"method": "guess"},

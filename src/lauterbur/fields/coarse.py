@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lauterbur.fields.dielectrics import dielectric
+from lauterbur.fields.dielectrics import dielectrics_of
 from lauterbur.subject.anatomy import Subject, spacing
 
 MARGIN = 2  # empty nodes around the body, so that cubic interpolation has its neighbours
@@ -26,7 +26,7 @@ class CoarseBody:
 def coarse_body(subject: Subject, frequency: float, step: float) -> CoarseBody:
     """The body in blocks of about `step` m, with MARGIN empty blocks around."""
     block = np.maximum(1, np.round(step / spacing(subject)).astype(int))  # x, y, z
-    sigma = np.array([dielectric(tissue.dielectric, frequency)[1] for tissue in subject.tissues], np.float32)
+    sigma = dielectrics_of(subject, frequency)[:, 1].astype(np.float32)
     conducting = np.arange(len(subject.tissues)) > 0
     fine_sigma = np.zeros(subject.labels.shape[1:], np.float32)
     fine_body = np.zeros_like(fine_sigma)

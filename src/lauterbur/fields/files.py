@@ -11,7 +11,8 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -60,18 +61,10 @@ def read_fields(
 ) -> FieldMaps:
     """FieldMaps as they were written; FileFormatError names the file and the place where it is not what it should be."""
     source = Path(path)
-    if not source.is_file():
-        raise InputError(f"there is no file {source}; solve_fields makes fields, write_fields writes them")
-    try:
-        with h5py.File(source, "r") as file:
-            _header(source, file)
-            arrays = {name: _array(source, file, name) for name in ARRAYS if name in file}
-            provenance = _provenance(source, file.attrs.get("provenance", ""))
-            mass = file.attrs.get("body_mass")
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as problem:
-        if isinstance(problem, FileFormatError):
-            raise
-        raise FileFormatError(source, "", f"is damaged or not HDF5: {str(problem)[:200]}") from None
+    with _opened(source) as (file, provenance):
+        _check_owner(provenance, scanner, subject, str(source))  # before a gigabyte is read
+        arrays = {name: _array(source, file, name) for name in ARRAYS if name in file}
+        mass = file.attrs.get("body_mass")
     for name in NEEDED:
         if name not in arrays:
             raise FileFormatError(source, name, "is missing; the file is incomplete: solve the fields again")
@@ -80,19 +73,28 @@ def read_fields(
         raise FileFormatError(source, "body_mass", f"is {body_mass} kg; it must be positive")
     fields = FieldMaps(**arrays, body_mass=body_mass, provenance=provenance)
     _agree(source, fields)
-    check_owner(fields, scanner=scanner, subject=subject, what=str(source))
     return fields
+
+
+def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What the fields in a file say of themselves: whose they are and how they were made. Their arrays are not read."""
+    with _opened(Path(path)) as (_, provenance):
+        return provenance
 
 
 def check_owner(
     fields: FieldMaps, *, scanner: Scanner | None = None, subject: Subject | None = None, what: str = "these fields"
 ) -> None:
     """InputError where the fields say that they belong to another scanner or subject; fields that do not say pass."""
+    _check_owner(fields.provenance, scanner, subject, what)
+
+
+def _check_owner(provenance: Mapping[str, Any], scanner: Scanner | None, subject: Subject | None, what: str) -> None:
     for noun, given in (("scanner", scanner), ("subject", subject)):
-        written = fields.provenance.get(f"{noun}_hash")
+        written = provenance.get(f"{noun}_hash")
         if given is not None and written is not None and written != fingerprint(given):
             raise InputError(
-                f"{what}: solved for {noun} {fields.provenance.get(noun)!r}, which is not (or no longer) {noun} {given.name!r} here;"
+                f"{what}: solved for {noun} {str(provenance.get(noun))!r:.80}, which is not (or no longer) {noun} {given.name!r} here;"
                 f" solve the fields again, or give the {noun} they belong to"
             )
 
@@ -144,6 +146,19 @@ def _chunks(array: np.ndarray) -> tuple[int, ...]:
     return tuple(max(1, n) if i >= array.ndim - 3 else 1 for i, n in enumerate(array.shape))
 
 
+@contextmanager
+def _opened(source: Path) -> Iterator[tuple[h5py.File, dict[str, Any]]]:
+    """The file, known to be ours, and its provenance."""
+    if not source.is_file():
+        raise InputError(f"there is no file {source}; solve_fields makes fields, write_fields writes them")
+    try:
+        with h5py.File(source, "r") as file:
+            _header(source, file)
+            yield file, _provenance(source, file.attrs.get("provenance", ""))
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as problem:
+        raise FileFormatError(source, "", f"is damaged or not HDF5: {str(problem)[:200]}") from None
+
+
 def _header(source: Path, file: h5py.File) -> None:
     if file.attrs.get("format") != FORMAT:
         raise FileFormatError(source, "format", f"is not {FORMAT!r}; this HDF5 file is somebody else's")
@@ -167,7 +182,9 @@ def _array(source: Path, file: h5py.File, name: str) -> np.ndarray:
         )
     values = dataset[()]
     if not np.isfinite(values).all():
-        raise FileFormatError(source, name, "has numbers that are not finite")
+        bad = ~np.isfinite(values)
+        first = tuple(int(i) for i in np.unravel_index(int(np.argmax(bad)), bad.shape))
+        raise FileFormatError(source, name, f"has {int(bad.sum())} numbers that are not finite, the first at {first}")
     return values
 
 
@@ -198,6 +215,11 @@ def _agree(source: Path, fields: FieldMaps) -> None:
             raise FileFormatError(source, name, f"has shape {values.shape}; the other maps want {shape}")
     if fields.part is not None and fields.part.size and int(fields.part.max()) >= len(PARTS):
         raise FileFormatError(source, "part", f"has a value {int(fields.part.max())}; known are 0 to {len(PARTS) - 1}")
+    for name in ("conductivity", "density"):
+        values = getattr(fields, name)
+        if values is not None and values.size and not values.min() >= 0:
+            first = tuple(int(i) for i in np.unravel_index(int(np.argmin(values)), values.shape))
+            raise FileFormatError(source, name, f"is {values.min():g} at (z, y, x) = {first}; it must not be negative")
     for name in ("affine", "receive_affine", "transmit_affine"):
         values = getattr(fields, name)
         if values is not None and not abs(np.linalg.det(values[:3, :3])) > 0:

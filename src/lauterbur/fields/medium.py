@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lauterbur.errors import InputError
 from lauterbur.fields.coarse import MARGIN
-from lauterbur.fields.dielectrics import dielectric
+from lauterbur.fields.dielectrics import dielectrics_of
 from lauterbur.subject.anatomy import PARTS, Subject
 from lauterbur.units import EPSILON_0
 
@@ -64,7 +64,8 @@ def medium_of(subject: Subject, frequency: float, size: float, *, beyond: float 
             f"subject {subject.name}: its grid is turned against the patient's axes; the Maxwell solver needs them parallel:"
             " resample it first"
         )
-    electric = np.array([_permittivity(tissue.dielectric, frequency) for tissue in subject.tissues], np.complex64)
+    relative, sigma = dielectrics_of(subject, frequency).T
+    electric = (relative + 1j * sigma / (2 * np.pi * frequency * EPSILON_0)).astype(np.complex64)
     mass = np.array([0.0, *(tissue.density for tissue in subject.tissues[1:])], np.float32)
     susceptibility = np.zeros(subject.labels.shape[1:], np.complex64)
     density = np.zeros(subject.labels.shape[1:], np.float32)
@@ -100,11 +101,6 @@ def medium_of(subject: Subject, frequency: float, size: float, *, beyond: float 
     for face in subject.continues:
         maps, affine = _grown(maps, affine, face, int(np.ceil(beyond / size)))
     return Medium(maps[0], affine, frequency, maps[1], maps[2])
-
-
-def _permittivity(name: str, frequency: float) -> complex:
-    relative, sigma = dielectric(name, frequency)
-    return relative + 1j * sigma / (2 * np.pi * frequency * EPSILON_0)
 
 
 def _overlap(count: int, spacing: float, size: float, whole: bool) -> NDArray[np.float64]:

@@ -74,7 +74,8 @@ def solve_fields(
     network           tuning and matching found on another load; by default on this subject (maxwell only)
     step              m, of Maxwell's grid, 4 or 5 mm by default; receive_step: twice that
     cache             a folder: what was solved before is read from there, what is solved now is kept there; an interrupted
-                      solution leaves its checkpoints there, and goes on from them
+                      solution leaves its checkpoints there, and goes on from them; what was damaged is solved again, and
+                      provenance["cache"] says so
     """
     if method not in METHODS:
         raise InputError(f"method {method!r} is not known; known are {', '.join(METHODS)}")
@@ -103,7 +104,7 @@ def solve_fields(
     step = step or STEPS[body_volume(subject) > LARGE]
     receive_step = receive_step or RECEIVE_COARSER * step
     owner = _owner(scanner, subject)
-    kept = None
+    kept, damaged = None, ""
     if cache is not None:
         options = (__version__, placement.array, coil.array, network, step, receive_step, shim_order, shim_region)
         kept = Path(cache) / f"fields-{fingerprint((owner['scanner_hash'], owner['subject_hash'], options))}.h5"
@@ -111,15 +112,16 @@ def solve_fields(
             try:
                 return read_fields(kept, scanner=scanner, subject=subject)
             except InputError as problem:  # nothing is lost: it is solved again and replaced
+                damaged = f"fields kept in the cache were damaged, and are solved again: {problem}"
                 if progress is not None:
-                    progress(0.0, f"cache not used: {problem}")
+                    progress(0.0, damaged)
     begun = None if kept is None else opened(kept.with_suffix(".begun"))
     fields = _maxwell(scanner, subject, placement, coil, network, (step, receive_step), owner, progress, begun)
     fields = _with_static(fields, scanner, subject, shim_order, shim_region)
     if kept is not None and begun is not None:
         write_fields(fields, kept)
         shutil.rmtree(begun, ignore_errors=True)  # checkpoints, of no more use
-    return fields
+    return replace(fields, provenance={**fields.provenance, "cache": damaged}) if damaged else fields
 
 
 def _owner(scanner: Scanner, subject: Subject) -> dict[str, Any]:

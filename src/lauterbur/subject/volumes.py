@@ -19,7 +19,9 @@ MOST_VOXELS = 100_000_000  # of one file: 0.5 mm over a head and shoulders
 Grid = tuple[tuple[int, ...], NDArray[np.float64]]  # shape (z, y, x), affine to patient m
 
 
-def volume(path: Path, where: str, named: Any, grid: Grid | None) -> tuple[NDArray[Any], Grid]:
+def volume(
+    path: Path, where: str, named: Any, grid: Grid | None, whose: str = "the files before it"
+) -> tuple[NDArray[Any], Grid]:
     """The voxels (z, y, x) of a file beside the description, on the grid of those before it."""
     file = beside(path, where, named)
     _check_size(file)
@@ -31,9 +33,9 @@ def volume(path: Path, where: str, named: Any, grid: Grid | None) -> tuple[NDArr
     if grid is not None:
         shape, first = grid
         if voxels.shape != shape:
-            raise FileFormatError(file, "", f"has shape {voxels.shape} (z, y, x); the files before it have {shape}")
+            raise FileFormatError(file, "", f"has shape {voxels.shape} (z, y, x); {whose} have {shape}")
         if not np.max(np.abs(affine - first)) <= 0.01 * mm + 1e-3 * np.max(np.abs(first[:3, :3])):
-            raise FileFormatError(file, "affine", "lies elsewhere than the files before it; resample all to one grid")
+            raise FileFormatError(file, "affine", f"lies elsewhere than {whose}; resample all to one grid")
         return voxels, grid
     return voxels, (voxels.shape, affine)
 
