@@ -5,8 +5,8 @@
     python benchmarks/clearance.py --fields ... --write                   # into docs/safety.md, between its marks
 
 `lauterbur fields --subject head --out head.h5` makes such a file. brain/* are judged in a head, shimmed for the brain;
-body/* and heart/* in a torso, shimmed for the liver and the heart: `--mode`, circularly polarised unless given. Exits with 1
-where a protocol is refused.
+body/* and heart/* in a torso, each shimmed for its own target: `--mode`, circularly polarised unless given. Exits with 1 where a
+protocol is refused.
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ from lauterbur.subject.targets import target_mask
 
 WITH_FIELDS, ALONE = "5T", ("5T", "5T-2.7MW", "3T")
 SUBJECT = {"brain": "head", "body": "torso", "heart": "torso"}  # by the first part of a protocol's name
-TARGET = {"brain": "brain", "body": "liver", "heart": "heart"}
 DOCS = Path(__file__).parents[1] / "docs" / "safety.md"
 BEGIN, END = "<!-- benchmarks/clearance.py writes from here -->", "<!-- to here -->"
 FINER = {"T/m": (1e3, "mT/m"), "s": (1e3, "ms"), "W": (1e-3, "kW"), "Hz": (1e-3, "kHz")}  # how people say it
@@ -94,11 +93,12 @@ def table(scanner_name: str, names: Sequence[str], known: Known | None = None, m
     columns: list[dict[str, Finding]] = []
     verdicts, seconds = [], []
     for name in names:
-        program = build_program(load_protocol(name), scanner)
+        protocol = load_protocol(name)
+        program = build_program(protocol, scanner)
         fields, sar = None, None
         if known:
             subject, fields, sar = known
-            mask = target_mask(subject, TARGET[name.split("/")[0]])
+            mask = target_mask(subject, protocol.target)
             program = apply_shim(program, plan_shim(program, scanner, fields, sar, target=mask, mode=mode))
         begin = time.process_time()
         found, _ = assess(program, scanner, fields, sar)

@@ -30,6 +30,7 @@ from lauterbur.study.clock import Clock, Progress, silent
 from lauterbur.study.folder import check_target
 from lauterbur.study.record import ScanResult
 from lauterbur.subject.anatomy import Subject
+from lauterbur.subject.targets import usual_target
 
 RECEIVERS = 16  # virtual channels that the receive chain keeps
 
@@ -56,8 +57,8 @@ def scan(
     reference, to say how wrong the fast engine is. RefusedError where the gate says no.
 
     `shim`: one of design_shim's modes, or a shim. The transmit fields are then Maxwell's (or `fields`), SAR is judged, and
-    the weights are made for `target`: a name of subject.targets, a mask (z, y, x) of the subject, or None for the usual
-    one. `cache`: a folder for solved fields.
+    the weights are made for `target`: a name of subject.targets, a mask (z, y, x) of the subject, or None for what the
+    protocol is about, or else the usual one. `cache`: a folder for solved fields.
     """
     if out is not None:
         check_target(out)
@@ -71,6 +72,7 @@ def scan(
         with clock.stage("fields"):
             fields = solve_fields(scanner, subject)
     else:
+        target = usual_target(subject, protocol.target) if target is None else target
         prescan = run_prescan(
             program, scanner, subject, shim=shim or "cp", fields=fields, target=target, cache=cache, stage=clock.stage
         )

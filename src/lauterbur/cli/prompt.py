@@ -33,7 +33,9 @@ FieldsFile = Annotated[
 ]
 Target = Annotated[
     str | None,
-    typer.Option(help="What is made even: brain, heart, liver ..., or a mask as NIfTI on the subject's grid."),
+    typer.Option(
+        help="What is made even: brain, heart, liver ..., or a mask as NIfTI on the subject's grid; else the protocol's."
+    ),
 ]
 Cache = Annotated[
     Path | None, typer.Option(help="Folder for solved fields; unless given lauterbur in the user's cache folder.")

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from lauterbur.cli.prescan import load_patient, prescan_options, prescanned, tell_of_cache
 from lauterbur.cli.prompt import (
     Cache,
     Coils,
@@ -29,7 +30,6 @@ from lauterbur.cli.prompt import (
     progress_bars,
     table,
 )
-from lauterbur.cli.transmit import prescan_options, prescanned
 from lauterbur.errors import InputError
 
 
@@ -102,24 +102,26 @@ def scan(
     """Scan a subject: from a protocol to images, raw data and a report."""
     from lauterbur.protocol.library import load_protocol
     from lauterbur.scanner.profiles import load_scanner
+    from lauterbur.sequence.contrasts import build_program
     from lauterbur.study.folder import check_target
 
     check_engine(engine)
     check_target(out)
     wanted, machine = load_protocol(protocol), load_scanner(scanner)
     with progress_bars() as progress:
-        progress(0.0, "subject")
+        patient = load_patient(subject, machine, progress)
         from lauterbur.journey import RECEIVERS
         from lauterbur.journey import scan as play
-        from lauterbur.subject.library import load_subject
 
-        patient = load_subject(subject, field_strength=machine.field_strength)
-        progress(1.0, "subject")
         kept = RECEIVERS if coils is None else coils
-        prescan = prescan_options(machine, patient, shim, fields, target, cache)
+        prescan = prescan_options(
+            machine, patient, lambda: build_program(wanted, machine), shim=shim, fields=fields, target=target, cache=cache,
+            protocol=wanted,
+        )  # fmt: skip
         result = play(
             wanted, machine, patient, seed=seed, engine=engine, coils=kept, out=out, progress=progress, **prescan
         )
+    tell_of_cache(result.fields)
     if as_json:
         return print((out / "summary.json").read_text(encoding="utf-8"), end="")
     error = result.simulation_error
@@ -147,15 +149,12 @@ def simulate(
     check_file_target(out)
     program, machine = read_program(file), load_scanner(scanner)
     with progress_bars() as progress:
-        progress(0.0, "subject")
+        patient = load_patient(subject, machine, progress)
         from lauterbur.formats.mrd import write_raw
         from lauterbur.journey import play
         from lauterbur.study.clock import Clock
-        from lauterbur.subject.library import load_subject
 
         clock = Clock(progress)
-        patient = load_subject(subject, field_strength=machine.field_strength)
-        progress(1.0, "subject")
         raw = play(program, machine, patient, seed=seed, engine=engine, coils=coils, clock=clock)
         with clock.stage("writing raw data"):
             write_raw(raw, out)
@@ -252,6 +251,7 @@ def check(
     if mode not in MODES:
         raise InputError(f"operating mode {mode!r} is not known; known are {', '.join(MODES)}")
     machine = load_scanner(scanner)
+    wanted = None
     if plan.lower().endswith(".seq"):
         from lauterbur.formats.pulseq import read_program
 
@@ -260,10 +260,13 @@ def check(
         from lauterbur.protocol.library import load_protocol
         from lauterbur.sequence.contrasts import build_program
 
-        program = build_program(load_protocol(plan), machine)
+        wanted = load_protocol(plan)
+        program = build_program(wanted, machine)
     prescan = None
     if subject is not None or fields is not None:
-        program, prescan = prescanned(program, machine, subject or "head", shim, fields, target, cache)
+        program, prescan = prescanned(
+            program, machine, subject or "head", shim=shim, fields=fields, target=target, cache=cache, protocol=wanted
+        )
     known = (None, None) if prescan is None else (prescan.fields, prescan.sar)
     found, said = assess(program, machine, *known, mode=mode)
     is_ok = all(finding.ok for finding in found)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lauterbur.cli.prescan import cache_folder, load_fields, load_patient, mask_of, owner_of, tell_of_cache, wanted_shim
 from lauterbur.cli.prompt import (
     Cache,
     Json,
@@ -25,11 +25,6 @@ from lauterbur.cli.prompt import (
 
 if TYPE_CHECKING:
     from lauterbur.fields.maps import FieldMaps
-    from lauterbur.program import Program
-    from lauterbur.scanner.machine import Scanner as Machine
-    from lauterbur.shim.planned import Prescan
-    from lauterbur.shim.shim import Shim
-    from lauterbur.subject.anatomy import Subject as Patient
 
 
 @command
@@ -54,10 +49,9 @@ def fields(
     machine = load_scanner(scanner)
     with progress_bars() as progress:
         from lauterbur.fields.solution import solve_fields
-        from lauterbur.subject.library import load_subject
 
         clock = Clock(progress)
-        patient = load_subject(subject, field_strength=machine.field_strength)
+        patient = load_patient(subject, machine, progress)
         with clock.stage("fields") as told:
             solved = solve_fields(
                 machine,
@@ -70,6 +64,7 @@ def fields(
                 progress=told,
             )
         write_fields(solved, out)
+    tell_of_cache(solved.provenance)
     if as_json:
         return print_json(
             {
@@ -120,25 +115,29 @@ def shim(
     with progress_bars() as progress:
         from dataclasses import replace
 
-        from lauterbur.fields.files import read_fields
         from lauterbur.safety.sar import sar_model
         from lauterbur.sequence.contrasts import build_program
         from lauterbur.shim.files import write_shim
         from lauterbur.shim.planned import plan_shim
+        from lauterbur.shim.slices import slices_of
         from lauterbur.study.clock import Clock
-        from lauterbur.subject.library import load_subject
 
         clock = Clock(progress)
         with clock.stage("reading"):
-            program = build_program(load_protocol(protocol), machine)
-            solved = [read_fields(path) for path in fields]
-            names = subject or [str(one.provenance.get("subject", "")) for one in solved]
-            if len(names) != len(solved):
-                raise InputError(f"{len(solved)} files of fields were given, but {len(names)} subjects")
-            patients = [load_subject(name, field_strength=machine.field_strength) for name in names]
-            for path, patient in zip(fields, patients, strict=True):
-                read_fields(path, scanner=machine, subject=patient)
-            masks = [mask_of(patient, target) for patient in patients]
+            wanted = load_protocol(protocol)
+            program = build_program(wanted, machine)
+            if mode != "universal":
+                wanted_shim(mode, machine, lambda: program)
+                if len(fields) > 1:
+                    raise InputError(f"{len(fields)} files of fields were given; only mode universal takes several")
+            if slice_wise:
+                slices_of(program)
+            names = subject or [owner_of(path) for path in fields]
+            if len(names) != len(fields):
+                raise InputError(f"{len(fields)} files of fields were given, but {len(names)} subjects")
+            patients = [load_patient(name, machine, progress) for name in names]
+            masks = [mask_of(patient, target, wanted) for patient in patients]
+            solved = [load_fields(path, machine, patient) for path, patient in zip(fields, patients, strict=True)]
         with clock.stage("SAR model"):
             models = [sar_model(one) for one in solved]
         with clock.stage("shim"):
@@ -182,6 +181,7 @@ def compare(
     from lauterbur.errors import InputError
     from lauterbur.protocol.library import load_protocol
     from lauterbur.scanner.profiles import load_scanner
+    from lauterbur.sequence.contrasts import build_program
     from lauterbur.study.folder import check_target
 
     check_target(out)
@@ -189,15 +189,19 @@ def compare(
     if len(machines) < 2:
         raise InputError(f"--scanners {scanners!r}: a comparison needs two or more, such as 3T,5T")
     wanted = load_protocol(protocol)
+    programs = [build_program(wanted, machine) for machine in machines]
+    if shim.lower().endswith(".json"):
+        raise InputError(f"--shim {shim}: each scanner's shim is made in its own fields; give a mode")
+    for machine, program in zip(machines, programs, strict=True):
+        wanted_shim(shim, machine, lambda program=program: program)  # type: ignore[misc]
     with progress_bars() as progress:
         from lauterbur.journey import scan
         from lauterbur.study.comparison import archive_comparison
-        from lauterbur.subject.library import load_subject
 
         results, masks = [], []
         for machine in machines:
-            patient = load_subject(subject, field_strength=machine.field_strength)
-            name, mask = mask_of(patient, target)
+            patient = load_patient(subject, machine, progress)
+            name, mask = mask_of(patient, target, wanted)
             results.append(
                 scan(
                     wanted, machine, patient, seed=seed, shim=shim, target=name if name != "mask" else mask,
@@ -213,83 +217,6 @@ def compare(
         shown.add_row(name, *(f"{value:.4g}" for value in values))
     console().print(shown)
     print(f"comparison: {out / 'comparison.png'}")
-
-
-def prescan_options(
-    machine: Machine, patient: Patient, shim: str | None, fields: Path | None, target: str | None, cache: Path | None
-) -> dict[str, Any]:
-    """What `journey.scan` wants to know of a prescan, from what people type."""
-    from lauterbur.fields.files import read_fields
-
-    if shim is None and fields is None:
-        return {}
-    name, mask = mask_of(patient, target)
-    return {
-        "shim": _shim(shim or "cp"),
-        "fields": None if fields is None else read_fields(fields, scanner=machine, subject=patient),
-        "target": mask if name == "mask" else name,
-        "cache": cache_folder(cache),
-    }
-
-
-def prescanned(
-    program: Program,
-    machine: Machine,
-    subject: str,
-    shim: str,
-    fields: Path | None,
-    target: str | None,
-    cache: Path | None,
-) -> tuple[Program, Prescan]:
-    """The program with its shim, and what the prescan found. A program that brings its own shims keeps them."""
-    from dataclasses import replace
-
-    from lauterbur.program import Column
-    from lauterbur.shim.planned import run_prescan
-    from lauterbur.shim.playing import apply_shim
-    from lauterbur.shim.prescan import prescan_drive
-    from lauterbur.study.clock import Clock
-    from lauterbur.subject.library import load_subject
-
-    with progress_bars() as progress:
-        clock = Clock(progress)
-        patient = load_subject(subject, field_strength=machine.field_strength)
-        own = program.blocks[:, Column.SHIM].max(initial=-1) >= 0
-        options = prescan_options(machine, patient, "cp" if own else shim, fields, target, cache)
-        blocks = program.blocks.copy()
-        blocks[:, Column.SHIM] = -1
-        found = run_prescan(replace(program, blocks=blocks), machine, patient, stage=clock.stage, **options)
-        if not own:
-            return apply_shim(program, found.shim, machine), found
-        if program.reference_drive is None:  # a file does not know this patient
-            weights = program.shims[program.blocks[:, Column.SHIM].max()].conj()
-            mask = mask_of(patient, target)[1]
-            program = replace(program, reference_drive=prescan_drive(found.fields, weights, mask))
-        return program, found
-
-
-def mask_of(patient: Patient, target: str | None) -> tuple[str, Any]:
-    """Its name, and the mask (z, y, x); None: the usual one."""
-    from lauterbur.subject.targets import target_mask, usual_target
-
-    if target is not None and target.lower().endswith((".nii", ".nii.gz")):
-        from lauterbur.subject.targets import read_mask
-
-        return "mask", read_mask(Path(target), patient)
-    name = usual_target(patient) if target is None else target
-    return name, target_mask(patient, name)
-
-
-def cache_folder(given: Path | None) -> Path:
-    if given is not None:
-        return given
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lauterbur"
-
-
-def _shim(word: str) -> str | Shim:
-    from lauterbur.shim.files import read_shim
-
-    return read_shim(word) if word.lower().endswith(".json") else word
 
 
 def _decibels(solved: FieldMaps) -> Any:

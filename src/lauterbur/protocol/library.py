@@ -265,4 +265,5 @@ _READERS: dict[str, Callable[[object, str, Any], Any]] = {
     "slab_thickness": _one("length"),
     "rf_spoiling": _one("angle"),
     "fat_saturation": _truth,
+    "target": _text,
 }

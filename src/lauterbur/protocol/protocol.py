@@ -67,6 +67,7 @@ class Protocol:
     slab_thickness: float | None = None  # m, excited in 3D; None: a short pulse excites all there is
     rf_spoiling: float = 117 * deg  # rad, increment of the phase increment (Zur 1991); GRE and MPRAGE
     fat_saturation: bool = False
+    target: str = ""  # what a prescan makes even: a name of subject/targets.py; empty: the brain, or the body
 
     @property
     def is_3d(self) -> bool:

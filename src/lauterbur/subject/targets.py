@@ -14,7 +14,7 @@ from scipy.spatial import ConvexHull
 
 from lauterbur.errors import InputError
 from lauterbur.subject.anatomy import PARTS, Subject
-from lauterbur.subject.volumes import volume
+from lauterbur.subject.volumes import finite, volume
 
 TISSUES = {
     "brain": ("grey matter", "white matter", "putamen", "caudate", "pallidum", "thalamus"),
@@ -41,9 +41,16 @@ def target_names(subject: Subject) -> tuple[str, ...]:
     return ("body", *(name for name, tissues in TISSUES.items() if here & set(tissues)), *parts)
 
 
-def usual_target(subject: Subject) -> str:
-    """What an operator shims for: the brain where there is one, else the whole body."""
-    return "brain" if "brain" in target_names(subject) else "body"
+def usual_target(subject: Subject, wanted: str = "") -> str:
+    """What an operator shims for: what a protocol wants where this body has it, else the brain, else the whole body.
+
+    A name that no body has is given back as it is, for `target_mask` to refuse.
+    """
+    here = target_names(subject)
+    is_elsewhere = wanted in TISSUES or wanted in PARTS[1:]
+    if wanted and (wanted in here or not is_elsewhere):
+        return wanted
+    return "brain" if "brain" in here else "body"
 
 
 def target_mask(subject: Subject, target: str) -> NDArray[np.bool_]:
@@ -77,10 +84,16 @@ def target_mask(subject: Subject, target: str) -> NDArray[np.bool_]:
 
 def read_mask(path: Path, subject: Subject) -> NDArray[np.bool_]:
     """A mask from NIfTI, on the subject's grid: where the file is above one half."""
-    voxels, _ = volume(path, "mask", str(path.absolute()), (subject.labels.shape[1:], subject.affine))
+    grid = (subject.labels.shape[1:], subject.affine)
+    voxels, _ = volume(path, "mask", str(path.absolute()), grid, f"the maps of subject {subject.name}")
+    finite(str(path), voxels, -np.finfo(np.float64).max, np.finfo(np.float64).max, "a mask")
     mask = np.asarray(voxels > 0.5)
     if not mask.any():
         raise InputError(f"{path}: the mask is empty; it must be 1 in the target and 0 elsewhere")
+    if not (mask & target_mask(subject, "body")).any():
+        raise InputError(
+            f"{path}: the mask lies outside subject {subject.name}: none of its {int(mask.sum())} voxels holds tissue"
+        )
     return mask
 
 
