@@ -42,40 +42,55 @@ def excitation_angle(pulse: RfPulse, raster: float) -> complex:
     return complex(2 * np.pi * np.sum(lengths * values))
 
 
+@dataclass(frozen=True, eq=False)
+class Excitation:
+    """A block that excites, on its machine, and the lists that new events go into."""
+
+    program: Program
+    block: int
+    scanner: Scanner
+    rf: list[RfPulse]
+    gradients: list[Gradient]
+
+    @property
+    def pulse(self) -> RfPulse:
+        return self.program.rf[self.program.blocks[self.block, Column.RF]]
+
+    @property
+    def where(self) -> str:
+        return f"block {self.block + 1}"
+
+
 def train_pieces(
     program: Program, block: int, shim: Shim, i: int, scanner: Scanner, rf: list[RfPulse], gradients: list[Gradient]
 ) -> list[Piece]:
     """Adds new events to `rf` and `gradients`; i: the slice."""
     pulse = shim.pulse
     assert pulse is not None
-    old = program.rf[program.blocks[block, Column.RF]]
-    angle = excitation_angle(old, program.rasters.rf)
+    old = Excitation(program, block, scanner, rf, gradients)
+    angle = excitation_angle(old.pulse, program.rasters.rf)
     is_small = abs(angle) <= 0.35 and pulse.flip_angle <= 0.35
     if not (abs(abs(angle) - pulse.flip_angle) <= 0.02 * pulse.flip_angle or is_small):
         raise InputError(
-            f"block {block + 1} turns by {np.degrees(abs(angle)):.4g} deg; the {pulse.kind} were designed for "
+            f"{old.where} turns by {np.degrees(abs(angle)):.4g} deg; the {pulse.kind} were designed for "
             f"{np.degrees(pulse.flip_angle):.4g} deg, and large angles do not scale: design them for this program (plan_of)"
         )
-    if pulse.kind == "kt-points":
-        return _points(program, block, pulse, i, scanner, rf, gradients, old, angle)
-    return _spokes(program, block, pulse, i, scanner, rf, gradients, old)
+    pieces, middle = (_points if pulse.kind == "kt-points" else _spokes)(old, pulse, i)
+    if np.any(np.abs(pulse.rephasing[i]) > NEGLIGIBLE):
+        wait = up(_window_for(pulse.rephasing[i], scanner), scanner.spectrometer.block_raster)
+        pieces.append(Piece(-1, _lobes(pulse.rephasing[i], wait, scanner, gradients), -1, -1, wait))
+    after = sum(p.duration for p in pieces) - middle
+    before = float(program.durations[block]) - old.pulse.delay - old.pulse.center
+    return [replace(pieces[0], later=after - before), *pieces[1:]]
 
 
-def _points(
-    program: Program,
-    block: int,
-    pulse: CompositePulse,
-    i: int,
-    scanner: Scanner,
-    rf: list[RfPulse],
-    gradients: list[Gradient],
-    old: RfPulse,
-    angle: complex,
-) -> list[Piece]:
-    during = _moment(program, block)
-    if np.any(np.abs(during) > NEGLIGIBLE) or abs(old.frequency_offset) > 1e-6:
+def _points(old: Excitation, pulse: CompositePulse, i: int) -> tuple[list[Piece], float]:
+    """The blocks but for the rephasing one, and the train's middle, s from their start."""
+    program, scanner = old.program, old.scanner
+    during = _moment(program, old.block)
+    if np.any(np.abs(during) > NEGLIGIBLE) or abs(old.pulse.frequency_offset) > 1e-6:
         raise UnsupportedError(
-            f"block {block + 1} excites selectively (gradient or frequency offset), and kT-points excite everything; design "
+            f"{old.where} excites selectively (gradient or frequency offset), and kT-points excite everything; design "
             "spokes for slices, or choose a protocol without a slab"
         )
     window, tx = step_window(scanner), scanner.transmit
@@ -91,10 +106,11 @@ def _points(
     lead = window
     while np.any(np.abs(before) > largest_area(lead, scanner)):
         lead += 2 * scanner.gradients.raster
+    angle = excitation_angle(old.pulse, program.rasters.rf)
     waveform = np.full(n_samples, angle / (2 * np.pi * n * pulse.duration), complex)
     time = np.asarray((np.arange(n_samples) + 0.5) * program.rasters.rf, float)
     new = replace(
-        old,
+        old.pulse,
         waveform=waveform,
         time=time,
         duration=pulse.duration,
@@ -103,57 +119,39 @@ def _points(
         is_stepped=True,
     )
     first = replace(new, delay=lead)
-    indices = [_added(rf, first), _added(rf, new)]
+    indices = [_added(old.rf, first), _added(old.rf, new)]
 
     pieces = []
     areas = [before, *pulse.steps[i]]
     for j, area in enumerate(areas):
-        moves = _lobes(area, lead if j == 0 else window, scanner, gradients)
+        moves = _lobes(area, lead if j == 0 else window, scanner, old.gradients)
         whole = length if j else up(lead + pulse.duration + tx.ringdown_time, scanner.spectrometer.block_raster)
         pieces.append(Piece(indices[min(j, 1)], moves, -1, i * n + j, whole))
-    if np.any(np.abs(pulse.rephasing[i]) > NEGLIGIBLE):
-        wait = up(_window_for(pulse.rephasing[i], scanner), scanner.spectrometer.block_raster)
-        pieces.append(Piece(-1, _lobes(pulse.rephasing[i], wait, scanner, gradients), -1, -1, wait))
-    middle = lead + (n * pulse.duration + (n - 1) * pulse.gap) / 2
-    after = sum(p.duration for p in pieces) - middle
-    return [replace(pieces[0], later=after - _after(program, block, old)), *pieces[1:]]
+    return pieces, lead + (n * pulse.duration + (n - 1) * pulse.gap) / 2
 
 
-def _spokes(
-    program: Program,
-    block: int,
-    pulse: CompositePulse,
-    i: int,
-    scanner: Scanner,
-    rf: list[RfPulse],
-    gradients: list[Gradient],
-    old: RfPulse,
-) -> list[Piece]:
+def _spokes(old: Excitation, pulse: CompositePulse, i: int) -> tuple[list[Piece], float]:
+    """As `_points`."""
+    program, scanner, block = old.program, old.scanner, old.block
     row = program.blocks[block]
     window = spoke_window(program, block, scanner)
-    duration = float(program.durations[block])
-    if abs(duration + window - old.duration - pulse.gap) > TIMES or abs(old.duration - pulse.duration) > TIMES:
+    length, duration = old.pulse.duration, float(program.durations[block])
+    if abs(duration + window - length - pulse.gap) > TIMES or abs(length - pulse.duration) > TIMES:
         raise InputError(
-            f"these spokes were designed for pulses of {pulse.duration * 1e6:g} us, {pulse.gap * 1e6:g} us apart; block "
-            f"{block + 1} has {old.duration * 1e6:g} and {(duration + window - old.duration) * 1e6:g}: design them for this program"
+            f"these spokes were designed for pulses of {pulse.duration * 1e6:g} us, {pulse.gap * 1e6:g} us apart; {old.where} "
+            f"has {length * 1e6:g} and {(duration + window - length) * 1e6:g}: design them for this program"
         )
     n = pulse.n_points
-    turn = program.rotations[row[Column.ROTATION]] if row[Column.ROTATION] >= 0 else np.eye(3)
-    selected = turn @ _areas(program, block)
+    selected = _areas(program, block)
     played = (int(row[Column.GX]), int(row[Column.GY]), int(row[Column.GZ]))
-    part = _added(rf, replace(old, waveform=old.waveform / n))
+    part = _added(old.rf, replace(old.pulse, waveform=old.pulse.waveform / n))
     pieces = []
     for j in range(n):
         pieces.append(Piece(part, played, int(row[Column.ROTATION]), i * n + j, duration))
         if j < n - 1:
-            moves = _lobes(pulse.steps[i][j] - selected, window, scanner, gradients)
+            moves = _lobes(pulse.steps[i][j] - selected, window, scanner, old.gradients)
             pieces.append(Piece(-1, moves, -1, -1, window))
-    if np.any(np.abs(pulse.rephasing[i]) > NEGLIGIBLE):
-        wait = up(_window_for(pulse.rephasing[i], scanner), scanner.spectrometer.block_raster)
-        pieces.append(Piece(-1, _lobes(pulse.rephasing[i], wait, scanner, gradients), -1, -1, wait))
-    total = sum(p.duration for p in pieces)
-    middle = old.delay + old.center + (n - 1) * (duration + window) / 2
-    return [replace(pieces[0], later=total - middle - _after(program, block, old)), *pieces[1:]]
+    return pieces, old.pulse.delay + old.pulse.center + (n - 1) * (duration + window) / 2
 
 
 def plan_of(
@@ -187,9 +185,7 @@ def plan_of(
 
 def spoke_window(program: Program, block: int, scanner: Scanner) -> float:
     """s: how long the selection takes to be wound back, with room for a step."""
-    row = program.blocks[block]
-    turn = program.rotations[row[Column.ROTATION]] if row[Column.ROTATION] >= 0 else np.eye(3)
-    most = np.abs(turn @ _areas(program, block)) + SPOKE_STEP
+    most = np.abs(_areas(program, block)) + SPOKE_STEP
     return up(_window_for(most, scanner, is_gentle=True), scanner.spectrometer.block_raster)
 
 
@@ -230,10 +226,11 @@ def _lobes(area: Float, window: float, scanner: Scanner, gradients: list[Gradien
 
 
 def _areas(program: Program, block: int) -> Float:
-    """1/m (3,), of the block's gradients before rotation."""
-    row = program.blocks[block, Column.GX : Column.GZ + 1]
-    each = [np.trapezoid(program.gradients[g].waveform, program.gradients[g].time) if g >= 0 else 0.0 for g in row]
-    return np.array(each, float)
+    """1/m (3,), of the block's gradients, rotation included."""
+    row = program.blocks[block]
+    turn = program.rotations[row[Column.ROTATION]] if row[Column.ROTATION] >= 0 else np.eye(3)
+    played = [program.gradients[g] if g >= 0 else None for g in row[Column.GX : Column.GZ + 1]]
+    return np.asarray(turn @ [0.0 if g is None else np.trapezoid(g.waveform, g.time) for g in played])
 
 
 def _moment(program: Program, block: int) -> Float:
@@ -242,11 +239,6 @@ def _moment(program: Program, block: int) -> Float:
     time, values = gradient_points(program, block)
     fine = np.linspace(pulse.delay, pulse.delay + pulse.duration, 101)
     return np.array([np.trapezoid(np.abs(np.interp(fine, time, values[:, a])), fine) for a in range(3)])
-
-
-def _after(program: Program, block: int, old: RfPulse) -> float:
-    """s from the old pulse's centre to the end of its block."""
-    return float(program.durations[block]) - old.delay - old.center
 
 
 def _added(pool: list[RfPulse], event: RfPulse) -> int:
