@@ -27,6 +27,24 @@ def test_conjugate_gradients_solve_the_normal_equations(ridge, is_preconditioned
     assert np.allclose(found, np.linalg.solve(gram + ridge * np.eye(len(gram)), right), atol=1e-4)
 
 
+@pytest.mark.parametrize("is_preconditioned", [False, True])
+def test_conjugate_gradients_end_at_the_first_image_that_leaves_no_more_than_the_noise(is_preconditioned):
+    """The solver never sees A or y: what is left of |A x - y|^2 it knows from its own steps alone."""
+    n, m = 12, 20
+    matrix, data = random_complex((m, n), 0, np.complex128) / np.sqrt(m), random_complex((m,), 1, np.complex128)
+    gram, right = matrix.conj().T @ matrix, matrix.conj().T @ data
+    by_diagonal = (lambda r: r / np.diag(gram).real) if is_preconditioned else None
+    energy = float(np.linalg.norm(data) ** 2)
+    least = float(np.linalg.norm(data - matrix @ np.linalg.solve(gram, right)) ** 2)
+    noise = least + 0.05 * (energy - least)
+    left = []
+    conjugate_gradient(
+        lambda x: gram @ x, right, iterations=60, tolerance=1e-9, precondition=by_diagonal, misfit=(energy, noise),
+        watch=lambda i, x: left.append(float(np.linalg.norm(data - matrix @ x) ** 2)),
+    )  # fmt: skip
+    assert left[-1] <= noise * (1 + 1e-6) and len(left) > 1 and min(left[:-1]) > noise
+
+
 class Lasso:
     def prox(self, image, threshold, rng):
         return image * np.maximum(1 - threshold / np.maximum(np.abs(image), 1e-20), 0)
