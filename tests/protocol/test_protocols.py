@@ -29,6 +29,7 @@ def read(tmp_path, text):
 
 def test_the_library_has_what_the_issue_names():
     assert {"body/t1-gre", "body/t2-tse", "heart/cine-gre"} <= set(list_protocols())
+    assert {"brain/radial-gre", "brain/spiral-gre", "body/stack-of-stars"} <= set(list_protocols())
     wanted = "t1-gre t1-mprage t2-tse flair epi bssfp qsm qsm-5echo qsm-3T".split()
     assert {f"brain/{name}" for name in wanted} <= set(list_protocols())
     for name in list_protocols():
@@ -72,6 +73,12 @@ def test_a_users_file_is_read_in_peoples_units(tmp_path):
     assert p.flip_angle == pytest.approx(10 * deg)
     assert p.position == pytest.approx((0.01, -0.02, 0.03))
     assert p.directions[2] == (0, 1, 0)
+
+
+def test_a_stack_of_stars_is_read_from_a_file(tmp_path):
+    text = GOOD.replace("220 x 208", "220 x 220").replace("3.0 6.8", "3.0")
+    p = read(tmp_path, text + 'trajectory = "radial"\nshots = 89\ngolden_order = 7\n')
+    assert (p.trajectory, p.shots, p.golden_order, p.is_3d) == ("radial", 89, 7, True)
 
 
 def test_slices_lie_about_the_position_along_the_normal():
