@@ -55,6 +55,8 @@ def test_a_scan_says_that_the_twin_made_it(result):
 
 def test_the_folder_of_a_scan_can_be_read_by_everyone(result, folder):
     summary = json.loads((folder / "summary.json").read_text())
+    assert summary["b0_shim"]["after, Hz"]["rms"] <= summary["b0_shim"]["before, Hz"]["rms"]
+    assert "Static field" in (folder / "report.html").read_text()
     assert summary["seed"] == 3 and all(finding["ok"] for finding in summary["findings"])
     raw = lb.read_raw(folder / "raw.mrd")
     np.testing.assert_array_equal(raw.samples, result.raw.samples)
@@ -86,6 +88,26 @@ def test_two_scans_with_one_seed_leave_the_same_files(result, folder, protocol, 
     for name in names:
         if name.suffix not in (".html", ".json"):  # which tell the timings
             assert (folder / name).read_bytes() == (tmp_path / name).read_bytes(), name
+
+
+def test_the_twin_plays_in_the_shimmed_field(protocol, sphere):
+    """A field that the coils can make leaves no trace in the raw data; with the coils off it does."""
+    quick = replace(protocol, matrix=(16, 16, 4), dummies=1)
+    index = np.stack(np.meshgrid(*(np.arange(n) for n in sphere.labels.shape[1:]), indexing="ij"), axis=-1)[..., ::-1]
+    x, y, z = np.moveaxis(index @ sphere.affine[:3, :3].T + sphere.affine[:3, 3], -1, 0)
+    bowl = 30 + 600 * x - 4e4 * (z**2 - (x**2 + y**2) / 2)  # Hz: 30 to 200 of them in the sphere
+
+    def scanned(own, **options):
+        brought = replace(sphere, maps={"off_resonance": np.asarray(own, np.float32)})
+        return lb.scan(quick, SCANNER, brought, seed=3, coils=2, measure_error=False, **options)
+
+    flat, shimmed, plain = scanned(0 * bowl), scanned(bowl), scanned(bowl, b0_order=0)
+    largest = np.abs(flat.raw.samples).max()
+    assert np.abs(shimmed.raw.samples - flat.raw.samples).max() < 1e-3 * largest
+    assert np.abs(plain.raw.samples - flat.raw.samples).max() > 0.1 * largest
+    assert shimmed.b0.after.rms < 0.01 and shimmed.b0.before.rms > 30
+    assert plain.b0.after.rms == pytest.approx(shimmed.b0.before.rms)
+    assert shimmed.fields["b0_shim"]["z2"] == pytest.approx(4e4, rel=1e-4)
 
 
 def test_what_the_machine_may_not_play_is_refused_before_anything_is_simulated(protocol, sphere):

@@ -22,6 +22,7 @@ from lauterbur.recon.reconstruction import reconstruct
 from lauterbur.safety.gate import clear
 from lauterbur.scanner.machine import Scanner
 from lauterbur.sequence.contrasts import build_program
+from lauterbur.shim.b0 import prescan_b0, shimmed_fields
 from lauterbur.shim.planned import run_prescan
 from lauterbur.shim.playing import apply_shim
 from lauterbur.shim.shim import Shim
@@ -30,7 +31,7 @@ from lauterbur.study.clock import Clock, Progress, silent
 from lauterbur.study.folder import check_target
 from lauterbur.study.record import ScanResult
 from lauterbur.subject.anatomy import Subject
-from lauterbur.subject.targets import usual_target
+from lauterbur.subject.targets import shim_region, usual_target
 
 RECEIVERS = 16  # virtual channels that the receive chain keeps
 
@@ -47,6 +48,7 @@ def scan(
     shim: str | Shim | None = None,
     fields: FieldMaps | None = None,
     target: str | NDArray[np.bool_] | None = None,
+    b0_order: int | None = None,
     out: str | os.PathLike[str] | None = None,
     cache: str | os.PathLike[str] | None = None,
     progress: Progress = silent,
@@ -59,6 +61,9 @@ def scan(
     `shim`: one of design_shim's modes, or a shim. The transmit fields are then Maxwell's (or `fields`), SAR is judged, and
     the weights are made for `target`: a name of subject.targets, a mask (z, y, x) of the subject, or None for what the
     protocol is about, or else the usual one. `cache`: a folder for solved fields.
+
+    The static field is shimmed over `target` first, whatever `shim` is: up to `b0_order`, by default all that the scanner's
+    coils can do; 0 adjusts the frequency alone.
     """
     if out is not None:
         check_target(out)
@@ -66,16 +71,21 @@ def scan(
     with clock.stage("sequence"):
         program = build_program(protocol, scanner)
     prescan = None
+    target = usual_target(subject, protocol.target) if target is None else target
     if shim is None and fields is None:
         with clock.stage("gate"):
             cleared = clear(program, scanner)
         with clock.stage("fields"):
             fields = solve_fields(scanner, subject)
+        with clock.stage("B0 shim"):
+            b0 = prescan_b0(fields, scanner, shim_region(subject, target), order=b0_order)
+            fields = shimmed_fields(fields, b0)
     else:
-        target = usual_target(subject, protocol.target) if target is None else target
         prescan = run_prescan(
-            program, scanner, subject, shim=shim or "cp", fields=fields, target=target, cache=cache, stage=clock.stage
-        )
+            program, scanner, subject, shim=shim or "cp", fields=fields, target=target, b0_order=b0_order,
+            cache=cache, stage=clock.stage,
+        )  # fmt: skip
+        b0 = prescan.b0
         program, fields = apply_shim(program, prescan.shim, scanner), prescan.fields
         with clock.stage("gate"):
             cleared = clear(program, scanner, fields, prescan.sar)
@@ -86,7 +96,7 @@ def scan(
 
     result = ScanResult(
         image, raw, program, protocol, scanner, subject.name, seed, engine,
-        cleared.findings, cleared.notes, clock.seconds, fields.provenance, prescan,
+        cleared.findings, cleared.notes, clock.seconds, fields.provenance, b0, prescan,
     )  # fmt: skip
     if out is not None:
         archive(result, out, progress=progress)

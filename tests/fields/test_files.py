@@ -33,6 +33,7 @@ def small(**changes):
         conductivity=rng.uniform(size=grid).astype(np.float32),
         density=np.full(grid, 1000, np.float32),
         part=np.ones(grid, np.uint8),
+        shim=np.arange(4.0),
         body_mass=72.5,
         provenance={"transmit": {"step": 0.004, "centre": (0.0, 1.0, 2.0)}, "note": "a"},
     )
@@ -102,6 +103,7 @@ def replaced(name, values):
         (replaced("s_matrix", np.zeros((3, 3), complex)), "s_matrix"),
         (replaced("conductivity", np.full((4, 5, 6), np.nan, np.float32)), "conductivity"),
         (replaced("density", np.zeros((4, 5, 6), np.int32)), "density"),
+        (replaced("shim", np.zeros(5)), "shim"),
         (replaced("part", np.full((4, 5, 6), 77, np.uint8)), "part"),
         (replaced("affine", np.zeros((4, 4))), "affine"),
         (replaced("noise_resistance", np.eye(2).astype(complex)), "noise_resistance"),

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from lauterbur.errors import InputError
-from lauterbur.fields.susceptibility import adjusted, dipole_field, in_tissue, solid_harmonics
+from lauterbur.fields.susceptibility import dipole_field, in_tissue
 
 MILLIMETRE = np.diag([1e-3, 1e-3, 1e-3, 1.0])
 
@@ -78,36 +77,3 @@ def test_the_field_turns_with_the_grid():
     assert np.allclose(
         dipole_field(chi.transpose(2, 1, 0).copy(), turned), dipole_field(chi, MILLIMETRE).transpose(2, 1, 0), atol=1e-6
     )
-
-
-def test_a_shim_takes_out_exactly_what_its_coils_can_make():
-    shape = (20, 22, 24)
-    affine = np.array([[2e-3, 1e-4, 0, -0.02], [0, 2e-3, 0, 0.01], [0, 0, 3e-3, -0.03], [0, 0, 0, 1.0]])
-    x, y, z = (part.astype(int) for part in np.meshgrid(*(np.arange(n) for n in shape[::-1]), indexing="ij"))
-    place = np.stack([x, y, z], axis=-1).transpose(2, 1, 0, 3) @ affine[:3, :3].T + affine[:3, 3]
-    rng = np.random.default_rng(2)
-    for order in (0, 1, 2):
-        field = sum(rng.normal() * 100 * term for term in solid_harmonics(place / 0.05, order)).astype(np.float32)
-        weight = (rng.random(shape) > 0.3).astype(np.float32)
-        left, removed = adjusted(field, weight, affine, order)
-        assert np.abs(left).max() < 1e-3 * np.abs(field).max() + 1e-3
-        assert len(removed) == (1, 4, 9)[order]
-
-
-def test_shim_terms_obey_laplace():
-    place = np.random.default_rng(3).standard_normal((7, 3))
-    h = 1e-3
-    for i_term in range(9):
-        laplacian = (
-            sum(solid_harmonics(place + s * h * axis, 2)[i_term] for axis in np.eye(3) for s in (-1, 1))
-            - 6 * solid_harmonics(place, 2)[i_term]
-        )
-        assert np.abs(laplacian / h**2).max() < 1e-6
-
-
-def test_a_shim_needs_signal_and_a_known_order():
-    field = np.zeros((4, 4, 4), np.float32)
-    with pytest.raises(InputError, match="signal"):
-        adjusted(field, field, MILLIMETRE, 1)
-    with pytest.raises(InputError, match="order 3"):
-        adjusted(field, field + 1, MILLIMETRE, 3)

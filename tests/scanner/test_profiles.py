@@ -79,6 +79,21 @@ def test_the_amplifier_can_do_what_the_gradients_promise():
         assert g.amplifier_voltage / g.inductance * g.sensitivity == pytest.approx(g.slew, rel=5e-3)
 
 
+def test_a_profile_says_which_shim_coils_there_are(tmp_path):
+    whole = load_scanner("5T").shim_coils
+    assert whole.order == 2 and len(whole.limits) == 8 and whole.limits["x"] == pytest.approx(2.3e-3)
+    text = (DATA / "5T.toml").read_text()
+    start, end = text.index("[shim_coils]"), text.index("[transmit]\n")
+    for section, order, limits in (
+        ("", 2, {}),  # nothing said: no limits
+        ('[shim_coils]\nx = "1 mT/m"\n', 1, {"x": 1e-3, "y": 0.0, "z": 0.0}),
+        ('[shim_coils]\nx2-y2 = "2 mT/m2"\n', 2, {"x2-y2": 2e-3}),
+    ):
+        coils = load_scanner(write(tmp_path, text[:start] + section + text[end:])).shim_coils
+        assert coils.order == order and all(coils.limits[name] == value for name, value in limits.items())
+        assert len(coils.limits) == (0 if not section else 3 if order == 1 else 8)
+
+
 def test_a_users_profile_changes_only_what_it_says(tmp_path):
     path = write(
         tmp_path, 'extends = "5T"\nname = "ours"\n[gradients]\namplitude = "80 mT/m"\n[receive.body24]\nrows = 2\n'
@@ -113,6 +128,9 @@ def test_a_users_profile_changes_only_what_it_says(tmp_path):
         ('extends = "5T"\n[magnet]\nlarmor_frequency = "300 MHz"', "magnet.larmor_frequency"),
         ('extends = "5T"\n[receive.head48]\nchannels = 1000000000', "receive.head48.channels"),
         ('extends = "5T"\n[receive.head48]\nkind = "birdcage"', "receive.head48.kind"),
+        ('extends = "5T"\n[shim_coils]\nz3 = "1 mT/m2"', "shim_coils.z3"),
+        ('extends = "5T"\n[shim_coils]\nz2 = "1 mT/m"', "shim_coils.z2"),
+        ('extends = "5T"\n[shim_coils]\nz2 = "0 mT/m2"', "shim_coils.z2"),
         ('extends = "5T"\n[receive.head48]\nconductor_radius = "2 cm"', "receive.head48.conductor_radius"),
         (
             'extends = "5T"\n[receive.head48]\nsemi_axes = { value = [1, 1, 1], unit = "mm" }',

@@ -124,9 +124,10 @@ def prescan_options(
     protocol: Protocol | None = None,
 ) -> dict[str, Any]:
     """What `journey.scan` and `run_prescan` want to know of a prescan; nothing where none is asked for."""
-    if shim is None and fields is None:
+    if shim is None and fields is None and target is None:
         return {}
-    wanted = wanted_shim(shim or "cp", machine, program)
+    is_driven = shim is not None or fields is not None  # else only the static field is shimmed
+    wanted = wanted_shim(shim or "cp", machine, program) if is_driven else None
     name, mask = mask_of(patient, target, protocol)
     return {
         "shim": wanted,

@@ -97,6 +97,9 @@ def scan(
     fields: FieldsFile = None,
     target: Target = None,
     cache: Cache = None,
+    no_shim_coils: Annotated[
+        bool, typer.Option("--no-shim-coils", help="Shim coils stay off; only the frequency is adjusted.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Scan a subject: from a protocol to images, raw data and a report."""
@@ -118,12 +121,17 @@ def scan(
             machine, patient, lambda: build_program(wanted, machine), shim=shim, fields=fields, target=target, cache=cache,
             protocol=wanted,
         )  # fmt: skip
+        order = 0 if no_shim_coils else None
         result = play(
-            wanted, machine, patient, seed=seed, engine=engine, coils=kept, out=out, progress=progress, **prescan
-        )
+            wanted, machine, patient, seed=seed, engine=engine, coils=kept, b0_order=order, out=out, progress=progress,
+            **prescan,
+        )  # fmt: skip
     tell_of_cache(result.fields)
     if as_json:
         return print((out / "summary.json").read_text(encoding="utf-8"), end="")
+    if result.b0 is not None:
+        before, after = result.b0.before, result.b0.after
+        print(f"off-resonance: {before.rms:.1f} Hz r.m.s. before the B0 shim, {after.rms:.1f} after")
     error = result.simulation_error
     if error:
         print(f"simulation error {100 * error['estimate']:.2g} %, below {100 * error['upper95']:.2g} % (95 %)")

@@ -20,6 +20,7 @@ import h5py
 import numpy as np
 
 from lauterbur.errors import FileFormatError, InputError
+from lauterbur.fields.harmonics import COUNTS
 from lauterbur.fields.maps import FieldMaps
 from lauterbur.scanner.machine import Scanner
 from lauterbur.subject.anatomy import PARTS, Subject
@@ -29,8 +30,14 @@ FORMAT, VERSION = "lauterbur fields", 1
 ARRAYS: dict[str, tuple[str, int]] = {
     "affine": ("f", 2), "off_resonance": ("f", 3), "b1_plus": ("c", 4), "b1_minus": ("c", 4), "noise_resistance": ("c", 2),
     "e": ("c", 5), "s_matrix": ("c", 2), "receive_affine": ("f", 2), "transmit_affine": ("f", 2),
-    "conductivity": ("f", 3), "density": ("f", 3), "part": ("u", 3),
+    "conductivity": ("f", 3), "density": ("f", 3), "part": ("u", 3), "shim": ("f", 1),
 }  # fmt: skip
+UNFELT = (
+    "source",
+    "sources",
+    "description",
+    "shim_coils",
+)  # no solution hangs on them; shims are adjusted anew by every scan
 NEEDED = ("affine", "off_resonance", "b1_plus", "b1_minus", "noise_resistance")
 
 
@@ -110,7 +117,7 @@ def _feed(digest: Any, thing: Any) -> None:
     if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
         digest.update(f"<{type(thing).__name__}".encode())
         for each in dataclasses.fields(thing):
-            if each.name not in ("source", "sources", "description"):
+            if each.name not in UNFELT:
                 digest.update(f".{each.name}=".encode())
                 _feed(digest, getattr(thing, each.name))
     elif isinstance(thing, np.ndarray):
@@ -213,6 +220,8 @@ def _agree(source: Path, fields: FieldMaps) -> None:
         values = getattr(fields, name)
         if values is not None and values.shape != shape:
             raise FileFormatError(source, name, f"has shape {values.shape}; the other maps want {shape}")
+    if fields.shim is not None and len(fields.shim) not in COUNTS.values():
+        raise FileFormatError(source, "shim", f"has {len(fields.shim)} terms; possible are {tuple(COUNTS.values())}")
     if fields.part is not None and fields.part.size and int(fields.part.max()) >= len(PARTS):
         raise FileFormatError(source, "part", f"has a value {int(fields.part.max())}; known are 0 to {len(PARTS) - 1}")
     for name in ("conductivity", "density"):

@@ -28,6 +28,9 @@ class FieldMaps:
     conductivity: NDArray[np.float32] | None = None  # S/m, (z, y, x)
     density: NDArray[np.float32] | None = None  # kg/m3, (z, y, x); 0 in air
     part: NDArray[np.uint8] | None = None  # (z, y, x), index into subject.anatomy.PARTS
+    shim: NDArray[np.float64] | None = (
+        None  # (term,) Hz/m^degree that the shim coils add in off_resonance (harmonics.NAMES); None: nobody says
+    )
     body_mass: float | None = None  # kg, of the whole patient, also of what lies outside the grid
     provenance: Mapping[str, Any] = field(
         default_factory=dict

@@ -22,6 +22,7 @@ from lauterbur import __version__
 from lauterbur.errors import InputError
 from lauterbur.fields.coarse import CoarseBody, body_volume, coarse_body, extended
 from lauterbur.fields.files import fingerprint, read_fields, write_fields
+from lauterbur.fields.harmonics import NAMES, adjusted, shim_limits
 from lauterbur.fields.maps import FieldMaps
 from lauterbur.fields.maxwell import receive_fields, summary, tissue_maps, transmit_fields
 from lauterbur.fields.medium import medium_of
@@ -31,15 +32,15 @@ from lauterbur.fields.placement import Placement, place
 from lauterbur.fields.position import Position, position
 from lauterbur.fields.receive import receive_maps
 from lauterbur.fields.store import opened
-from lauterbur.fields.susceptibility import adjusted, dipole_field, in_tissue
+from lauterbur.fields.susceptibility import dipole_field, in_tissue
 from lauterbur.scanner.machine import Array, Scanner, Transmit, TransmitArray
 from lauterbur.subject.anatomy import Subject, voxel_volume
 from lauterbur.subject.parameters import nearest_voxel, susceptibility
+from lauterbur.subject.targets import shim_region as usual_region
 
 RECEIVE_STEP = 4e-3  # m, of the grid of quasi-static receive maps: they vary over centimetres
 NOISE_CELLS = 10_000  # of the body, for its noise: 8 mm in a head
 BEYOND = 0.1  # m of neck that still makes noise where a head was cut
-BRAIN = ("Brain", "Cerebellum")  # how the dielectric names of tissues begin that an operator lays the shim volume on
 METHODS = ("quasi-static", "maxwell")
 LARGE = 8e-3  # m3: a body above this is solved in the larger of the two steps
 STEPS = (4e-3, 5e-3)  # m, of Maxwell's grid for transmit: a head, a trunk
@@ -53,7 +54,7 @@ def solve_fields(
     subject: Subject,
     *,
     array: Array | str | None = None,
-    shim_order: int = 2,
+    shim_order: int | None = None,
     shim_region: NDArray[np.bool_] | None = None,
     method: str = "quasi-static",
     transmit: TransmitArray | str | None = None,
@@ -66,8 +67,9 @@ def solve_fields(
 ) -> FieldMaps:
     """off_resonance after the scanner's own shim, b1_minus of an array placed on the subject, its noise, and transmit.
 
-    The shim is ideal, of order 0 (centre frequency), 1 or 2, over shim_region (z, y, x): by default the brain where there
-    is one, else all that gives signal. A subject that brings its own off-resonance map keeps it, unshimmed.
+    The shim is of order 0 (centre frequency), 1 or 2, by default the scanner's, within the limits of its coils, over
+    shim_region (z, y, x): by default the brain where there is one, else all that gives signal. A subject that brings its own
+    off-resonance map keeps it, unshimmed.
 
     array, transmit   receive and transmit array by name; by default the first of the scanner's that fits
     isocentre         m, patient: where a transmit array's middle lies; by default the middle of the body, or of a head
@@ -106,7 +108,8 @@ def solve_fields(
     owner = _owner(scanner, subject)
     kept, damaged = None, ""
     if cache is not None:
-        options = (__version__, placement.array, coil.array, network, step, receive_step, shim_order, shim_region)
+        shim = (shim_order, shim_region, scanner.shim_coils)
+        options = (__version__, placement.array, coil.array, network, step, receive_step, shim)
         kept = Path(cache) / f"fields-{fingerprint((owner['scanner_hash'], owner['subject_hash'], options))}.h5"
         if kept.is_file():
             try:
@@ -244,25 +247,23 @@ def _share(progress: Progress | None, first: float, last: float, what: str) -> P
 
 
 def _with_static(
-    fields: FieldMaps, scanner: Scanner, subject: Subject, shim_order: int, shim_region: NDArray[np.bool_] | None
+    fields: FieldMaps, scanner: Scanner, subject: Subject, shim_order: int | None, shim_region: NDArray[np.bool_] | None
 ) -> FieldMaps:
     """The fields with the static one."""
     if "off_resonance" in subject.maps:
         off_resonance = subject.maps["off_resonance"].astype(np.float32)
-        static: dict[str, Any] = {"method": "the subject's own map"}
+        static, terms = "the subject's own map", None
     else:
         chi = susceptibility(subject)
         chi -= np.float32(subject.tissues[0].susceptibility)  # air lies around the grid
         off_resonance = in_tissue(dipole_field(chi, subject.affine, subject.continues), _filled(subject))
         off_resonance *= np.float32(scanner.larmor_frequency * 1e-6)
-        weight = _shim_weight(subject) if shim_region is None else shim_region
-        off_resonance, removed = adjusted(off_resonance, weight, subject.affine, shim_order)
-        static = {
-            "method": "dipole kernel, FFT; at borders the field on the tissue's side",
-            "shim_order": shim_order,
-            "shimmed_out": removed,
-        }
-    return replace(fields, off_resonance=off_resonance, provenance={"static": static, **fields.provenance})
+        region = usual_region(subject) if shim_region is None else shim_region
+        order = scanner.shim_coils.order if shim_order is None else shim_order
+        off_resonance, terms = adjusted(off_resonance, region, subject.affine, order, shim_limits(scanner, order))
+        static = "dipole kernel, FFT; at borders the field on the tissue's side"
+    told = {"static": static} | ({} if terms is None else {"b0_shim": dict(zip(NAMES, terms.tolist(), strict=False))})
+    return replace(fields, off_resonance=off_resonance, shim=terms, provenance={**told, **fields.provenance})
 
 
 def uniform_transmit(transmit: Transmit) -> float:
@@ -291,14 +292,3 @@ def _filled(subject: Subject) -> NDArray[np.float32]:
             filled, tuple(index[inside].T), (subject.points.volume / voxel_volume(subject))[inside].astype(np.float32)
         )
     return filled
-
-
-def _shim_weight(subject: Subject) -> NDArray[np.float32]:
-    density = np.array([tissue.proton_density for tissue in subject.tissues], np.float32)
-    brain = np.array([tissue.dielectric.startswith(BRAIN) for tissue in subject.tissues])
-    if np.isin(np.flatnonzero(brain), subject.labels[0]).any():
-        density *= brain
-    weight = np.zeros(subject.labels.shape[1:], np.float32)
-    for labels, fraction in zip(subject.labels, subject.fraction, strict=True):
-        weight += density[labels] * fraction
-    return weight

@@ -1,4 +1,4 @@
-"""Susceptibility to off-resonance: the field of a magnetised body by one convolution, then the scanner's own adjustment.
+"""Susceptibility to off-resonance: the field of a magnetised body by one convolution.
 
     dB / B0 = IFFT[(1/3 - k_z^2 / k^2) FFT[chi]],  z along B0
 
@@ -14,8 +14,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
-
-from lauterbur.errors import InputError
 
 PADDING = 0.5  # of the grid's size, at least, added along each axis of the fine transform
 WIDE = 3.0  # the same for a coarse one, COARSER times, that takes out the field of the fine one's periodic images
@@ -109,49 +107,3 @@ def in_tissue(field: NDArray[np.float32], filled: NDArray[np.float32]) -> NDArra
         values.reshape(-1)[mended] = (total[count > 0] / count[count > 0]).astype(np.float32)
         known.reshape(-1)[mended] = True
     return np.ascontiguousarray(values[1:-1, 1:-1, 1:-1])
-
-
-def solid_harmonics(position: NDArray, order: int) -> list[NDArray]:
-    """The real solid harmonics up to an order of 0 to 2 at (..., 3) in m: what shim coils make (Romeo and Hoult, MRM 1984, 1:44)."""
-    x, y, z = (position[..., axis] for axis in range(3))
-    terms = [np.ones_like(x)]
-    if order >= 1:
-        terms += [x, y, z]
-    if order >= 2:
-        terms += [z**2 - (x**2 + y**2) / 2, x * z, y * z, x**2 - y**2, x * y]
-    return terms
-
-
-def adjusted(
-    off_resonance: NDArray[np.float32], weight: NDArray, affine: NDArray[np.float64], order: int
-) -> tuple[NDArray[np.float32], dict[str, float]]:
-    """The map after an ideal shim: centre frequency (order 0), linear (1), second order (2), by least squares with a weight.
-
-    The second value is what was taken out, Hz and Hz/m^order, by the names of the terms.
-    """
-    if order not in (0, 1, 2):
-        raise InputError(f"shim order {order} is not 0 (centre frequency), 1 (linear) or 2 (second order)")
-    used = np.flatnonzero(weight > 0)
-    if not len(used):
-        raise InputError("nothing in the subject gives signal where the shim should be adjusted")
-    used = used[:: max(1, len(used) // 200_000)]
-    index = np.stack(np.unravel_index(used, off_resonance.shape)[::-1], axis=-1)
-    scale = 0.1  # m: conditions the fit
-    terms = np.stack(solid_harmonics((index @ affine[:3, :3].T + affine[:3, 3]) / scale, order), axis=-1)
-    root = np.sqrt(weight.reshape(-1)[used].astype(np.float64))[:, None]
-    values = off_resonance.reshape(-1)[used].astype(np.float64)
-    coefficients = np.linalg.lstsq(terms * root, values * root[:, 0], rcond=None)[0]
-
-    result = np.empty_like(off_resonance)
-    i_y, i_x = np.meshgrid(*(np.arange(n) for n in off_resonance.shape[1:]), indexing="ij")
-    for i_z in range(len(result)):
-        place = np.stack([i_x, i_y, np.full_like(i_x, i_z)], axis=-1) @ affine[:3, :3].T + affine[:3, 3]
-        correction = sum(c * term for c, term in zip(coefficients, solid_harmonics(place / scale, order), strict=True))
-        result[i_z] = off_resonance[i_z] - correction
-    names = ("f0", "x", "y", "z", "z2", "xz", "yz", "x2-y2", "xy")
-    degrees = (0, 1, 1, 1, 2, 2, 2, 2, 2)
-    removed = {
-        n: float(c / scale**d)
-        for n, c, d in itertools.islice(zip(names, coefficients, degrees, strict=False), len(coefficients))
-    }
-    return result, removed

@@ -128,6 +128,16 @@ class Spectrometer:
 
 
 @dataclass(frozen=True)
+class ShimCoils:
+    """What corrects the static field: solid harmonics about the isocentre (fields/harmonics.py), each up to a strength."""
+
+    order: int = 2  # 0: the frequency only; 1: also offsets of the gradients; 2: also coils of second order
+    limits: dict[str, float] = field(
+        default_factory=dict
+    )  # T/m^degree by the term's name; of one not named there is no limit
+
+
+@dataclass(frozen=True)
 class Scanner:
     name: str  # "5T"
     field_strength: float  # T, true
@@ -137,6 +147,7 @@ class Scanner:
     transmit: Transmit
     receive: tuple[Array, ...]
     spectrometer: Spectrometer
+    shim_coils: ShimCoils = field(default_factory=ShimCoils)
     temperature: float = 310.0  # K, of the patient, for noise
     homogeneity: tuple[tuple[float, float], ...] = ()  # (diameter m, ppm)
     sources: dict[str, str] = field(default_factory=dict)  # "gradients.amplitude" -> where the number comes from

@@ -14,12 +14,13 @@ from typing import Any
 from lauterbur.errors import FileFormatError, InputError
 from lauterbur.scanner.arrays import helmet, loop_radius, panels, with_losses
 from lauterbur.scanner.coils import transmit_array
-from lauterbur.scanner.machine import Array, Gradients, Scanner, Spectrometer, Transmit
+from lauterbur.scanner.machine import Array, Gradients, Scanner, ShimCoils, Spectrometer, Transmit
 from lauterbur.scanner.nerves import safe_axes
 from lauterbur.scanner.table import Table, read_toml
 from lauterbur.units import GAMMA_BAR
 
 DATA = Path(__file__).parent / "data"
+SHIM_COILS = dict.fromkeys(("x", "y", "z"), "gradient") | dict.fromkeys(("z2", "xz", "yz", "x2-y2", "xy"), "curvature")
 
 
 def profile_names() -> tuple[str, ...]:
@@ -87,6 +88,7 @@ def _scanner(path: Path, values: dict[str, Any]) -> Scanner:
         transmit=_transmit(top.section("transmit"), larmor, bore),
         receive=_receive(top.section("receive", needed=False), larmor),
         spectrometer=_spectrometer(top.section("spectrometer")),
+        shim_coils=_shim_coils(top.section("shim_coils", needed=False)),
         temperature=temperature,
         homogeneity=tuple((diameter, ratio / 1e-6) for diameter, ratio in homogeneity),
         sources=sources,
@@ -196,6 +198,18 @@ def _spectrometer(table: Table) -> Spectrometer:
     )
     table.finish()
     return spectrometer
+
+
+def _shim_coils(table: Table) -> ShimCoils:
+    """Strengths of the gradients' offsets and of coils of second order; a section that does not name one has no such coil."""
+    if not table.values:
+        return ShimCoils()
+    table.seen.update(SHIM_COILS)
+    limits = {name: table.number(name, SHIM_COILS[name]) for name in SHIM_COILS if name in table.values}
+    table.finish()
+    order = 2 if any(SHIM_COILS[name] == "curvature" for name in limits) else 1
+    known = [name for name, kind in SHIM_COILS.items() if order == 2 or kind == "gradient"]
+    return ShimCoils(order, {name: limits.get(name, 0.0) for name in known})
 
 
 def _receive(table: Table, frequency: float) -> tuple[Array, ...]:

@@ -3,33 +3,63 @@
     design_b0(fields, target, order=2)                                       # ideal coils up to second order
     design_b0(fields, target, order=2, limits={"z2": 2000})                  # Hz/m^2: what a coil can do
     design_b0(fields, target, order=1, slices=slices)                        # other currents in every slice
+    prescan_b0(fields, scanner, target)                                      # this scanner's coils, within their limits
     shimmed_fields(fields, b0)                                               # the fields with it on
     solve_currents(field, basis, low, high)                                  # plain arrays: measured coils
 
-Bounded least squares (scipy's lsq_linear). Ideal coils make the solid harmonics (fields/susceptibility.py).
+Coils that are on already (`fields.shim`) are adjusted anew: what is told and limited is all that they add. Ideal coils make
+the solid harmonics (fields/harmonics.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import lsq_linear
+from numpy.typing import NDArray
 
 from lauterbur.errors import InputError
+from lauterbur.fields.harmonics import (
+    DEGREES,
+    NAMES,
+    best_terms,
+    names_of,
+    shim_limits,
+    solid_harmonics,
+    solve_currents,
+    thinned,
+    with_terms,
+)
 from lauterbur.fields.maps import FieldMaps
-from lauterbur.fields.susceptibility import solid_harmonics
+from lauterbur.scanner.machine import Scanner
 from lauterbur.shim.slices import Slices, members, nearest_filled, nearest_slice
-from lauterbur.shim.target import positions, site
+from lauterbur.shim.target import chosen_voxels, off_resonance_at, positions, transmit_affine
+from lauterbur.units import GAMMA_BAR
 
+__all__ = [
+    "DEGREES",
+    "NAMES",
+    "B0Shim",
+    "Spread",
+    "b0_figures",
+    "design_b0",
+    "prescan_b0",
+    "shimmed_fields",
+    "solve_currents",
+]
 Float = NDArray[np.float64]
-NAMES = ("f0", "x", "y", "z", "z2", "xz", "yz", "x2-y2", "xy")
-DEGREES = (0, 1, 1, 1, 2, 2, 2, 2, 2)
-COUNTS = {0: 1, 1: 4, 2: 9}
-SCALE = 0.1  # m: conditions the fit
-MOST_VOXELS = 100_000
+SAME = 1e-3  # Hz at RADIUS, of a term: no other shim
+RADIUS = 0.1  # m
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How far the off-resonance over a target is from nothing, Hz."""
+
+    rms: float
+    percentile95: float  # of its size
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +67,9 @@ class B0Shim:
     names: tuple[str, ...]  # of the terms, see NAMES
     coefficients: Float  # Hz/m^degree that the coils add, (term,) or (slice, term)
     slices: Slices | None
-    spread_before: float  # Hz, standard deviation over the target
-    spread_after: float  # Hz
+    before: Spread  # at the best frequency, without current in any coil
+    after: Spread
+    limits: Mapping[str, float]  # Hz/m^degree, of the terms that have one
 
 
 def design_b0(
@@ -49,74 +80,93 @@ def design_b0(
     limits: Mapping[str, float] | None = None,
     slices: Slices | None = None,
 ) -> B0Shim:
-    if order not in COUNTS:
-        raise InputError(f"B0 shim order {order}; possible are 0 (frequency), 1 (linear) and 2 (second order)")
-    names = NAMES[: COUNTS[order]]
-    unknown = sorted(set(limits or {}) - set(names))
-    if unknown:
-        raise InputError(f"limits name {', '.join(unknown)}; the terms of order {order} are {', '.join(names)}")
-    scale = SCALE ** np.array(DEGREES[: len(names)], float)
-    most = np.array([(limits or {}).get(name, np.inf) for name in names]) * scale
-    place = site(fields, target)
-    basis = np.stack(solid_harmonics(place.position / SCALE, order), axis=-1)
-    groups = [np.arange(len(basis))] if slices is None else members(slices, place.position)
+    names = names_of(order)
+    place, field = _unshimmed(fields, target)
+    groups = [np.arange(len(place))] if slices is None else members(slices, place)
     source = nearest_filled(groups)
-
-    found = {}
-    left = np.zeros(0)
+    terms, left = {}, field.copy()
     for i in sorted(set(source)):
         here = groups[i]
-        held = basis[here].copy()
-        bound = most.copy()
-        spread = np.ptp(held, axis=0)
-        bound[1:][spread[1:] < 1e-6 * np.max(np.abs(held), initial=1.0)] = 0.0  # a term that is flat in this slice
-        found[i] = solve_currents(place.off_resonance[here], held, -bound, bound)
-        left = np.concatenate((left, place.off_resonance[here] + held @ found[i]))
-    coefficients = np.array([found[i] for i in source]) / scale
-    seen = place.off_resonance[np.unique(np.concatenate([groups[i] for i in sorted(set(source))]))]
-    return B0Shim(
-        names, coefficients[0] if slices is None else coefficients, slices, float(seen.std()), float(left.std())
-    )
+        terms[i] = best_terms(field[here], place[here], order, limits=limits)
+        left[here] = field[here] + np.stack(solid_harmonics(place[here], order), axis=-1) @ terms[i]
+    seen = np.unique(np.concatenate([groups[i] for i in sorted(set(source))]))
+    coefficients = np.array([terms[i] for i in source])
+    before = _spread(field[seen] - field[seen].mean())
+    coefficients = coefficients[0] if slices is None else coefficients
+    return B0Shim(names, coefficients, slices, before, _spread(left[seen]), dict(limits or {}))
 
 
-def solve_currents(field: ArrayLike, basis: ArrayLike, low: ArrayLike = -np.inf, high: ArrayLike = np.inf) -> Float:
-    """(coil,): currents that make field + basis @ currents smallest by least squares; basis (voxel, coil) per unit current."""
-    f, a = np.asarray(field, float), np.asarray(basis, float)
-    if f.ndim != 1 or a.ndim != 2 or len(a) != len(f) or 0 in a.shape:
-        raise InputError(f"field {f.shape} and basis {a.shape} must be (voxel,) and (voxel, coil), not empty")
-    if not (np.isfinite(f).all() and np.isfinite(a).all()):
-        raise InputError("field or basis holds values that are not finite; mask them out")
-    lows, highs = (
-        np.broadcast_to(np.asarray(low, float), a.shape[1:]),
-        np.broadcast_to(np.asarray(high, float), a.shape[1:]),
-    )
-    if not np.all(lows <= highs):
-        raise InputError("a lower limit of a current lies above its upper limit")
-    step = max(1, len(f) // MOST_VOXELS)
-    f, a = f[::step], a[::step]
-    fixed = lows == highs
-    currents = np.where(fixed, lows, 0.0)
-    free = ~fixed
-    size = np.maximum(np.linalg.norm(a, axis=0), 1e-300)
-    if free.any():
-        rest = -f - a[:, fixed] @ currents[fixed]
-        scaled = a[:, free] / size[free]
-        solved = lsq_linear(scaled, rest, (lows[free] * size[free], highs[free] * size[free]), lsq_solver="exact")
-        currents[free] = np.clip(solved.x / size[free], lows[free], highs[free])
-    return currents
+def prescan_b0(
+    fields: FieldMaps, scanner: Scanner, target: NDArray[np.bool_] | str | None = None, *, order: int | None = None
+) -> B0Shim:
+    """Over the whole target, by the scanner's coils within their limits; order 0: only its frequency is adjusted.
+
+    Where what is on already is the best, it stays as it is, to the bit.
+    """
+    order = scanner.shim_coils.order if order is None else order
+    b0 = design_b0(fields, target, order=order, limits=shim_limits(scanner, order))
+    if fields.shim is not None and len(fields.shim) == len(b0.coefficients):
+        reach = RADIUS ** np.array(DEGREES[: len(b0.coefficients)], float)
+        if np.all(np.abs(b0.coefficients - fields.shim) * reach < SAME):
+            return replace(b0, coefficients=fields.shim)
+    return b0
 
 
 def shimmed_fields(fields: FieldMaps, b0: B0Shim) -> FieldMaps:
     """The same fields with the shim coils on; between slices as in the nearest one."""
-    order = max(DEGREES[NAMES.index(name)] for name in b0.names)
-    shape = fields.off_resonance.shape
     rows = np.atleast_2d(b0.coefficients)
-    result = np.empty_like(fields.off_resonance)
-    for i_z in range(shape[0]):
-        index = np.arange(i_z * shape[1] * shape[2], (i_z + 1) * shape[1] * shape[2])
-        place = positions(fields.affine, shape, index)
-        which = nearest_slice(b0.slices, place)
-        terms = np.stack(solid_harmonics(place, order), axis=-1)
-        added = np.einsum("vt,vt->v", terms, rows[which])
-        result[i_z] = fields.off_resonance[i_z] + added.reshape(shape[1:]).astype(np.float32)
-    return replace(fields, off_resonance=result, provenance={**fields.provenance, "b0_shim": list(b0.names)})
+    change = rows if fields.shim is None else _less(rows, fields.shim)
+    if not np.any(change):
+        return fields
+    which = None if b0.slices is None else lambda place: nearest_slice(b0.slices, place)
+    told = dict(zip(b0.names, b0.coefficients.T.tolist(), strict=True))
+    return replace(
+        fields,
+        off_resonance=with_terms(fields.off_resonance, fields.affine, change, which),
+        shim=b0.coefficients if b0.slices is None else None,
+        provenance={**fields.provenance, "b0_shim": told},
+    )
+
+
+def b0_figures(b0: B0Shim) -> dict[str, Any]:
+    """Hz over the target before and after, T/m^degree of the coils, and shares of their limits; slice by slice the largest."""
+    largest = np.max(np.abs(np.atleast_2d(b0.coefficients)), axis=0)
+    added = b0.coefficients if b0.slices is None else largest
+    return {
+        "before, Hz": asdict(b0.before),
+        "after, Hz": asdict(b0.after),
+        "frequency, Hz": float(added[0]),
+        "coils, T/m^n": {n: float(c / GAMMA_BAR) for n, c in zip(b0.names[1:], added[1:], strict=True)},
+        "share of limit": {
+            n: float(c / b0.limits[n]) for n, c in zip(b0.names, largest, strict=True) if b0.limits.get(n, 0.0) > 0
+        },
+    }
+
+
+def _unshimmed(fields: FieldMaps, target: NDArray[np.bool_] | str | None) -> tuple[Float, Float]:
+    """m, (voxel, 3), and Hz, (voxel,), of the target without current in any coil."""
+    grid = fields.off_resonance.shape
+    if isinstance(target, np.ndarray) and target.dtype == bool and target.shape == grid:
+        density = fields.density
+        index = thinned(np.flatnonzero(target if density is None or density.shape != grid else target & (density > 0)))
+        if not len(index):
+            raise InputError("the target is empty, or lies outside the body: there is nothing to shim for")
+        place, field = positions(fields.affine, grid, index), fields.off_resonance.reshape(-1)[index].astype(float)
+    else:
+        mask = chosen_voxels(fields, target)
+        place = positions(transmit_affine(fields), mask.shape, np.flatnonzero(mask))
+        field = off_resonance_at(fields, place)
+    if fields.shim is not None:
+        order = max(DEGREES[: len(fields.shim)])
+        field = field - np.stack(solid_harmonics(place, order), axis=-1) @ fields.shim
+    return place, field
+
+
+def _less(rows: Float, terms: Float) -> Float:
+    """rows - terms, of which either may have more terms."""
+    longest = max(rows.shape[1], len(terms))
+    return np.pad(rows, ((0, 0), (0, longest - rows.shape[1]))) - np.pad(terms, (0, longest - len(terms)))
+
+
+def _spread(field: Float) -> Spread:
+    return Spread(float(np.sqrt(np.mean(field**2))), float(np.quantile(np.abs(field), 0.95)))

@@ -3,7 +3,7 @@
 shim = plan_shim(program, scanner, fields, sar, target=mask, mode="sar")
 shim = plan_shim(program, scanner, fields, sar, target=mask, mode="kt-points", n_points=5)
 program = apply_shim(program, shim, scanner)
-found = run_prescan(program, scanner, subject, shim="sar")      # fields, SAR model and shim in one
+found = run_prescan(program, scanner, subject, shim="sar")      # fields, B0 shim, SAR model and shim in one
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ from lauterbur.program import Program
 from lauterbur.safety.limits import iec_limits
 from lauterbur.safety.sar import SarModel, sar_model
 from lauterbur.scanner.machine import Scanner
+from lauterbur.shim.b0 import B0Shim, prescan_b0, shimmed_fields
 from lauterbur.shim.budget import budget_of
 from lauterbur.shim.shim import MODES, Shim, Target, design_shim
 from lauterbur.shim.slices import slices_of
 from lauterbur.shim.static import STATIC_MODES
 from lauterbur.shim.trains import plan_of
 from lauterbur.subject.anatomy import Subject
-from lauterbur.subject.targets import target_mask, usual_target
+from lauterbur.subject.targets import shim_region, target_mask, usual_target
 
 Progress = Callable[[float, str], None]
 Stage = Callable[[str], AbstractContextManager[Progress]]  # `with stage("shim") as told`: told(done, words)
@@ -77,9 +78,10 @@ def plan_shim(
 class Prescan:
     """What was found out about a subject before a scan, and the shim that was made of it."""
 
-    fields: FieldMaps
+    fields: FieldMaps  # with the B0 shim on
     sar: SarModel
     shim: Shim
+    b0: B0Shim
 
 
 def run_prescan(
@@ -90,14 +92,16 @@ def run_prescan(
     shim: str | Shim = "cp",
     fields: FieldMaps | None = None,
     target: str | NDArray[np.bool_] | None = None,
+    b0_order: int | None = None,
     cache: str | os.PathLike[str] | None = None,
     stage: Stage = silent,
     **options: Any,
 ) -> Prescan:
-    """Fields by Maxwell where none are given, their SAR model, and a shim for this program where only its mode is given.
+    """Fields by Maxwell where none are given, B0 shim, SAR model, and a shim for this program where only its mode is given.
 
-    target: a name of subject.targets, a mask (z, y, x) on the subject's grid, or None for the usual one. cache: a folder for
-    solved fields. options go to plan_shim.
+    target: a name of subject.targets, a mask (z, y, x) on the subject's grid, or None for the usual one. b0_order: of the B0
+    shim over it, by default the scanner's; 0: only the frequency is adjusted. cache: a folder for solved fields. options go
+    to plan_shim.
     """
     if fields is None:
         with stage("fields") as told:
@@ -106,13 +110,16 @@ def run_prescan(
         raise InputError(
             "these fields hold no electric field, so that heating cannot be judged; solve them with method='maxwell'"
         )
+    with stage("B0 shim"):
+        b0 = prescan_b0(fields, scanner, shim_region(subject, target), order=b0_order)
+        fields = shimmed_fields(fields, b0)
     with stage("SAR model") as told:
         sar = sar_model(fields, progress=lambda done: told(done, "SAR model"))
     if isinstance(shim, Shim):
-        return Prescan(fields, sar, shim)
+        return Prescan(fields, sar, shim, b0)
     with stage("shim"):
         if target is None:
             target = usual_target(subject)
         mask = target_mask(subject, target) if isinstance(target, str) else target
         made = plan_shim(program, scanner, fields, sar, target=mask, mode=shim, **options)
-    return Prescan(fields, sar, replace(made, target=target if isinstance(target, str) else "mask"))
+    return Prescan(fields, sar, replace(made, target=target if isinstance(target, str) else "mask"), b0)

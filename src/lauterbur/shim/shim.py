@@ -96,7 +96,10 @@ def design_shim(
     words = target if isinstance(target, str) else "body" if target is None else "mask"
     figures = promise(sites, models, weights, drive, budget, parts=parts, pulse=pulse, plan=plan, slices=slices)
     if b0 is not None:
-        figures |= {"off-resonance spread before, Hz": b0.spread_before, "off-resonance spread, Hz": b0.spread_after}
+        figures |= {
+            "off-resonance spread before, Hz": b0.before.rms,
+            "off-resonance spread, Hz": b0.after.rms,
+        }
     return Shim(mode, words, weights, drive, slices, pulse, None if b0 is None else b0.coefficients, figures)
 
 

@@ -12,6 +12,7 @@ from lauterbur.program import Program
 from lauterbur.protocol.protocol import Protocol
 from lauterbur.rawdata import RawData
 from lauterbur.scanner.machine import Scanner
+from lauterbur.shim.b0 import B0Shim
 from lauterbur.shim.planned import Prescan
 
 
@@ -29,6 +30,7 @@ class ScanResult:
     notes: tuple[str, ...]  # what the gate did not assess
     timings: Mapping[str, float] = field(default_factory=dict)  # s, per stage
     fields: Mapping[str, Any] = field(default_factory=dict)  # provenance of the field maps
+    b0: B0Shim | None = None  # what the shim coils add
     prescan: Prescan | None = None  # where the transmit fields were solved
 
     @property

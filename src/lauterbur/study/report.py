@@ -13,6 +13,7 @@ from lauterbur.findings import Finding
 from lauterbur.image import without_timings
 from lauterbur.program import duration, program_hash
 from lauterbur.protocol.protocol import resolution
+from lauterbur.shim.b0 import b0_figures
 from lauterbur.study.diagrams import kspace_figure, raw_figure, sequence_figure
 from lauterbur.study.figures import png
 from lauterbur.study.planes import planes_figure
@@ -63,6 +64,7 @@ def report_html(result: ScanResult, timings: Mapping[str, float]) -> str:
         _numbers(result),
         _figure("Image", planes_figure(frame, image.affine), "Three planes of the image", is_dark=True),
         *_more_frames(result),
+        *_static(result),
         *_prescan(result),
         _figure("Sequence as played", sequence_figure(result.program), "Sequence diagram"),
         _figure("k-space as played", kspace_figure(result.raw.k, result.raw.n_samples), "Samples in k-space"),
@@ -138,6 +140,33 @@ def _coils(result: ScanResult) -> str:
     name = result.raw.header.coils if result.raw.header is not None else ""
     counts = [str(len(array.loops)) for array in result.scanner.receive if array.name == name]
     return counts[0] if counts else str(result.raw.n_rx)
+
+
+def _static(result: ScanResult) -> list[str]:
+    """What the B0 shim left, and what its coils do for it."""
+    if result.b0 is None:
+        return []
+    told = b0_figures(result.b0)
+    rows = [
+        f'<tr><td class="k">{name}</td><td class="n">{spread["rms"]:.1f} Hz</td><td class="n">{spread["percentile95"]:.1f} Hz</td></tr>'
+        for name, spread in (("before", told["before, Hz"]), ("after", told["after, Hz"]))
+    ]
+    head = "".join(f"<th>{word}</th>" for word in ("off-resonance of the target", "r.m.s.", "95 % are below"))
+    coils = []
+    for name, amount in told["coils, T/m^n"].items():
+        share = told["share of limit"].get(name)
+        bar = "" if share is None else f'<span class="bar"><i style="width:{100 * min(share, 1.0):.0f}%"></i></span>'
+        unit = "mT/m" if name in ("x", "y", "z") else "mT/m2"
+        coils.append(
+            f'<tr><td class="k">{name}</td><td class="n">{1e3 * amount:.4f} {unit}</td>'
+            f'<td class="n">{"no limit" if share is None else f"{100 * share:.1f} %"}</td><td>{bar}</td></tr>'
+        )
+    head_coils = "".join(f"<th>{word}</th>" for word in ("coil", "what it adds", "of its limit", ""))
+    return [
+        "<h2>Static field</h2>",
+        f"<table><tr>{head}</tr>{''.join(rows)}</table>",
+        _folded("What the shim coils do", f"<table><tr>{head_coils}</tr>{''.join(coils)}</table>"),
+    ]
 
 
 def _prescan(result: ScanResult) -> list[str]:

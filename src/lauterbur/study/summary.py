@@ -15,6 +15,7 @@ import numpy as np
 from lauterbur.formats.atomic import replacing
 from lauterbur.image import without_timings
 from lauterbur.program import duration
+from lauterbur.shim.b0 import b0_figures
 from lauterbur.study.clock import peak_memory
 from lauterbur.study.record import ScanResult
 
@@ -35,6 +36,7 @@ def scan_summary(result: ScanResult, files: Mapping[str, str], timings: Mapping[
         "files": dict(files),
         "provenance": without_timings(result.image.provenance),
         "fields": result.fields,
+        "b0_shim": None if result.b0 is None else b0_figures(result.b0),
         "shim": None
         if result.prescan is None
         else {

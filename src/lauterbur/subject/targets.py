@@ -82,6 +82,18 @@ def target_mask(subject: Subject, target: str) -> NDArray[np.bool_]:
     return mask
 
 
+def shim_region(subject: Subject, target: str | NDArray[np.bool_] | None = None) -> NDArray[np.bool_]:
+    """(z, y, x): where the static field is made even: of the target, or the usual one, what holds half the protons of water."""
+    name = usual_target(subject) if target is None else target
+    mask = target_mask(subject, name) if isinstance(name, str) else name
+    density = np.array([tissue.proton_density for tissue in subject.tissues], np.float32)
+    total = np.zeros(mask.shape, np.float32)
+    for labels, fraction in zip(subject.labels, subject.fraction, strict=True):
+        total += density[labels] * fraction
+    signal = mask & (total >= LEAST)
+    return signal if signal.any() else mask
+
+
 def read_mask(path: Path, subject: Subject) -> NDArray[np.bool_]:
     """A mask from NIfTI, on the subject's grid: where the file is above one half."""
     grid = (subject.labels.shape[1:], subject.affine)
