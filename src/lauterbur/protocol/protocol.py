@@ -212,7 +212,7 @@ def _check_shots(p: Protocol, must: Callable[[bool, str], None], within: Callabl
     within("shots", p.shots, 1, 100_000, "")
     within("golden_order", p.golden_order, 1, 100, "")
     if p.trajectory == "spiral":
-        within("undersampling", p.undersampling, 1.0, 16.0, "")
+        within("undersampling", p.undersampling, 1.0, 4.0, "")
         must(p.golden_order == 1, "golden_order has no meaning for spiral, whose arms lie evenly; leave it out")
     else:
         must(p.undersampling == 1, "undersampling has no meaning for radial; play fewer shots")

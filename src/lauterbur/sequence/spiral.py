@@ -25,6 +25,7 @@ OVERSAMPLING = 1.4  # of the samples along the arm where it is fastest
 INNER = 0.25  # of the radius: up to there a spiral of variable density is fully sampled
 NERVE_MARGIN = 0.9  # of the nerve laws, for what a turning gradient does beyond a steady sinusoid
 STEPS = 10  # of the integration, per step of the gradient
+FEWEST_STEPS = 10  # of the gradient, in an arm
 LONGEST = 0.1  # s; no longer arm is worth playing
 
 Float = NDArray[np.float64]
@@ -61,7 +62,7 @@ def spiral_gradient(
 ) -> Float:
     """(step, 2) Hz/m at the middles of the gradient raster, from rest to the radius `edge`, 1/m, for a field of view in m.
 
-    Ends early at LONGEST.
+    The last step lies within the edge. Ends early at LONGEST.
     """
     step = limit.raster / STEPS
     r = speed = theta = 0.0
@@ -79,10 +80,11 @@ def spiral_gradient(
         speed = min(max(speed + faster * step, 0.0), most)
         r += speed * step
         theta += u * speed * step
-        if i % STEPS == STEPS // 2 - 1:  # the middle of a raster step
-            found.append(speed * (1 + 1j * r * u) * complex(math.cos(theta), math.sin(theta)))
-        if r >= edge and i % STEPS == STEPS - 1:
+        if r >= edge:
             break
+        if i % STEPS == STEPS // 2 - 1:  # the middle of a raster step
+            u = 2 * math.pi * field_of_view(r, edge, fov, undersampling)[0] / shots
+            found.append(speed * (1 + 1j * r * u) * complex(math.cos(theta), math.sin(theta)))
     played = np.array(found)
     return np.stack((played.real, played.imag), axis=1)
 
@@ -96,6 +98,11 @@ def spiral_arm(protocol: Protocol, limit: Limits, safe: tuple[SafeAxis, ...] = (
         return spiral_gradient(p.fov[0], edge, shots, p.undersampling, limit, safe)
 
     played = path(p.shots)
+    if not len(played) >= FEWEST_STEPS:
+        raise ProtocolError(
+            f"{p.name}: {p.shots} shots reach the edge of k-space within {len(played)} steps of the gradient; at least "
+            f"{FEWEST_STEPS} make an arm: play fewer shots, or more voxels"
+        )
     longest = 1 / p.bandwidth
     if not len(played) * limit.raster <= longest + 1e-9:
         more = p.shots + 1
