@@ -28,6 +28,7 @@ from lauterbur.scanner.machine import Scanner
 from lauterbur.shim.budget import Budget
 from lauterbur.shim.composite import plan_train
 from lauterbur.shim.flip_angle import flip_angle_map
+from lauterbur.shim.promise import promise
 from lauterbur.shim.shim import Shim, design_shim
 from lauterbur.shim.slices import Slices
 from lauterbur.shim.target import chosen_voxels, site, transmit_affine
@@ -90,25 +91,16 @@ def table(
     return made
 
 
-def universal(
-    people: list[tuple[FieldMaps, SarModel, np.ndarray]], unseen: list, scanner: Scanner, n_points: int = 5
-) -> None:
-    """One train for all of `people`, played in others, beside trains tailored to each."""
-    plan = plan_train(scanner, flip_angle=ANGLE, tr=TR, n_points=n_points, duration=PULSE)
-    budget = budget_for(people[0][1], scanner, ANGLE)
-    fields, models, masks = (list(column) for column in zip(*people, strict=True))
-    shim = design_shim(fields, models, target=masks, mode="universal", budget=budget, plan=plan)
-    print(f"\nuniversal train of {len(people)} subjects: {100 * shim.promised['flip-angle variation']:.2f} % over them")
-    for own_fields, own_sar, mask in unseen:
-        tailored = design(own_fields, own_sar, mask, f"kt-points {n_points}", scanner)
-        inside = chosen_voxels(own_fields, mask)
-        angle = flip_angle_map(own_fields, shim, ANGLE)[inside]
-        own = flip_angle_map(own_fields, tailored, ANGLE)[inside]
-        print(
-            f"unseen subject: universal {100 * angle.std() / angle.mean():.2f} % (mean {np.degrees(angle.mean()):.2f} deg), "
-            f"tailored {100 * own.std() / own.mean():.2f} %",
-            flush=True,
-        )
+def played(fields: FieldMaps, sar: SarModel, mask: np.ndarray, shim: Shim, scanner: Scanner) -> dict[str, float]:
+    """What a shim or a kT-points train, wherever it was made, does here; as `Shim.promised`."""
+    plan = None
+    if shim.pulse is not None:
+        plan = plan_train(scanner, flip_angle=ANGLE, tr=TR, n_points=shim.pulse.n_points, duration=PULSE)
+    budget = budget_for(sar, scanner, ANGLE)
+    return promise(
+        [site(fields, mask)], [sar], shim.weights, shim.reference_drive, budget,
+        parts=None, pulse=shim.pulse, plan=plan, slices=None,
+    )  # fmt: skip
 
 
 def picture(path: Path, fields: FieldMaps, mask: np.ndarray, made: dict[str, Shim], name: str) -> None:
