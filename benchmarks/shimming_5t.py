@@ -125,8 +125,8 @@ def played(fields: FieldMaps, sar: SarModel, mask: np.ndarray, shim: Shim, scann
     )  # fmt: skip
 
 
-def strength(fields: FieldMaps, shim: Shim) -> np.ndarray:
-    """(z, y, x): |B1+| over its nominal value; of a train the root mean square over its pulses."""
+def strength(fields: FieldMaps, shim: Shim, mask: np.ndarray) -> np.ndarray:
+    """(z, y, x): |B1+| over its mean in the mask; of a train the root mean square over its pulses."""
     inside = body(fields)
     index = np.flatnonzero(inside)
     b1 = fields.b1_plus.reshape(len(fields.b1_plus), -1)[:, index] * (GAMMA_BAR * shim.reference_drive)
@@ -139,7 +139,7 @@ def strength(fields: FieldMaps, shim: Shim) -> np.ndarray:
         square[here] = np.mean(np.abs(weights[i] @ b1[:, here]) ** 2, axis=0)
     result = np.full(inside.shape, np.nan)
     result.reshape(-1)[index] = np.sqrt(square)
-    return result
+    return result / result[mask].mean()
 
 
 def picture(path: Path, fields: FieldMaps, mask: np.ndarray, made: dict[str, Shim], name: str) -> None:
@@ -154,7 +154,7 @@ def picture(path: Path, fields: FieldMaps, mask: np.ndarray, made: dict[str, Shi
         3, len(shown), figsize=(1.9 * len(shown) + 0.8, 6.6), layout="constrained", squeeze=False
     )
     rows = (
-        ("|B1+| / nominal", strength, (middle[0],), (0, 2), "magma"),
+        ("|B1+| / mean", strength, (middle[0],), (0, 2), "magma"),
         ("flip angle, deg", degrees, (middle[0],), (0, 20), "viridis"),
         ("flip angle, deg", degrees, (slice(None), middle[1]), (0, 20), "viridis"),
     )
@@ -162,7 +162,7 @@ def picture(path: Path, fields: FieldMaps, mask: np.ndarray, made: dict[str, Shi
         for axis, mode in zip(row, shown, strict=True):
             shape = mask[cut]
             drawn = axis.imshow(
-                made_of(fields, made[mode])[cut],
+                made_of(fields, made[mode], mask)[cut],
                 origin="upper" if len(cut) == 1 else "lower",
                 vmin=least,
                 vmax=most,
@@ -180,7 +180,7 @@ def picture(path: Path, fields: FieldMaps, mask: np.ndarray, made: dict[str, Shi
     figure.savefig(path, dpi=80)
 
 
-def degrees(fields: FieldMaps, shim: Shim) -> np.ndarray:
+def degrees(fields: FieldMaps, shim: Shim, _mask: np.ndarray) -> np.ndarray:
     return np.where(body(fields), np.degrees(flip_angle_map(fields, shim, ANGLE)), np.nan)
 
 

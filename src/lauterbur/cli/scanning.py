@@ -199,7 +199,10 @@ def recon(
     coils: Coils = None,
     normalise: Annotated[bool, typer.Option("--normalise", help="Correct the brightness for the receivers.")] = False,
     method: Annotated[
-        str, typer.Option(help="auto, sense, grappa, cs (compressed sensing), low-rank (series), cartesian, or nufft.")
+        str,
+        typer.Option(
+            help="auto, sense, grappa, cs (compressed sensing), low-rank (series), learned (prior), cartesian, or nufft."
+        ),
     ] = "auto",
     maps: Annotated[str, typer.Option(help="What the receivers see: espirit, from the centre of k-space.")] = "espirit",
     regularisation: Annotated[

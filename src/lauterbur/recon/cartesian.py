@@ -32,6 +32,7 @@ from lauterbur.recon.epi import ghost_phases
 from lauterbur.recon.fft import resized
 from lauterbur.recon.grappa import combine_grappa_
 from lauterbur.recon.layout import Axis, Layout
+from lauterbur.recon.learned import LearnedFit, combine_learned_
 from lauterbur.recon.methods import REGULARISED
 from lauterbur.recon.partial_fourier import projected
 from lauterbur.recon.readout import WORKERS, Hybrid, gathered
@@ -48,9 +49,8 @@ class Volumes:
     g_factor: NDArray[np.float32] | None  # (z, y, x) of the first frame, where undersampled
     sampling: Sampling  # of the first frame and slice
     notes: tuple[str, ...]
-    fits: tuple[
-        Fit, ...
-    ] = ()  # of regularised methods: per frame and slice, per slice where frames are solved together
+    fits: tuple[Fit | LearnedFit, ...] = ()
+    # ^ of regularised methods: per frame and slice, per slice where frames are solved together
 
 
 def _off_centre_phase(axis: Axis | None) -> NDArray[np.complex64] | None:
@@ -149,7 +149,7 @@ def reconstruct_cartesian(
 ) -> Volumes:
     """Volumes on the image grid, slices in the order of their SLC labels. `is_white`: mixing makes the noise 1.
 
-    `method`: sense, grappa, cs or low-rank. `known_maps` take the place of those from the calibration, `weight` that of the rule.
+    `method`: sense, grappa, cs, low-rank or learned. `known_maps` take the place of those from the calibration, `weight` that of the rule.
     `along_readout`: virtual receivers of geometric compression, found anew at every position along the readout.
     """
     n_slices, n_frames, n_rx = len(layout.slices), len(layout.frames), len(mixing)
@@ -192,7 +192,8 @@ def reconstruct_cartesian(
     pixels = np.zeros((n_frames, out_z, layout.phase.n_image, n_x), np.complex64)
     is_accelerated = samplings[0, 0].is_accelerated and method in ("sense", "grappa") and len(maps) > 0
     g_factor = np.zeros(pixels.shape[1:], np.float32) if is_accelerated else None
-    fits: list[Fit] = []
+    fits: list[Fit | LearnedFit] = []
+    notes = list(layout.notes)
 
     def put_(volume: NDArray[np.complex64], i_frame: int, i_slice: int) -> None:
         measured = _measured(layout, raw, samplings[i_frame, i_slice]) if partial_fourier else {}
@@ -238,6 +239,12 @@ def reconstruct_cartesian(
                     noise = np.zeros(shape, np.float32) if g is None else g
                     used = maps[i_slice] if known_maps is None else known_maps
                     combine_grappa_(together, mine, layout, sampling, used, i_slice, blocks[i_slice], volume, noise)
+                elif method == "learned":
+                    used = maps[i_slice] if known_maps is None else known_maps
+                    fit, note = combine_learned_(together, mine, layout, used, i_slice, volume, is_white=is_white)
+                    fits.append(fit)
+                    if note is not None and note not in notes:
+                        notes.append(note)
                 elif method == "cs" or (method == "sense" and not maps):  # several sets of maps: least squares
                     used = maps[i_slice] if known_maps is None else known_maps
                     chosen = weight if method == "cs" else 0.0
@@ -250,7 +257,7 @@ def reconstruct_cartesian(
             if g is not None and g_factor is not None:
                 g_factor[_place(layout, i_slice)] = _on_image_grid(g, layout)
         del together
-    return Volumes(pixels, g_factor, samplings[0, 0], layout.notes, tuple(fits))
+    return Volumes(pixels, g_factor, samplings[0, 0], tuple(notes), tuple(fits))
 
 
 def _place(layout: Layout, i_slice: int) -> slice:

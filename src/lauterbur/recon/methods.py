@@ -5,9 +5,9 @@ from __future__ import annotations
 from lauterbur.errors import InputError
 from lauterbur.recon.regularisation import checked
 
-METHODS = ("auto", "cartesian", "nufft", "sense", "grappa", "cs", "low-rank")
+METHODS = ("auto", "cartesian", "nufft", "sense", "grappa", "cs", "low-rank", "learned")
 ON_LINES = METHODS[3:]  # by name, of Cartesian lines; auto and cartesian are sense where lines are parallel
-LINES_ONLY = ("cartesian", "grappa")  # the others go along any trajectory
+LINES_ONLY = ("cartesian", "grappa", "learned")  # the others go along any trajectory
 REGULARISED = ("cs", "low-rank")
 
 

@@ -7,6 +7,7 @@ reconstruct(raw, method="nufft")       # density-compensated non-uniform transfo
 reconstruct(raw, method="sense")       # least squares with the receivers' maps, on lines or any trajectory
 reconstruct(raw, method="cs")          # compressed sensing: sparse in wavelets, weighed by the noise
 reconstruct(raw, method="cs", regularisation=2.0, maps=calibrate(raw, sets=2))
+reconstruct(raw, method="learned")     # a learned prior where it applies, else compressed sensing
 """
 
 from __future__ import annotations
@@ -28,10 +29,12 @@ from lauterbur.recon.coilmaps import CoilMaps
 from lauterbur.recon.geometry import affine_of_slices, affine_of_volume, is_evenly_spaced, slice_order
 from lauterbur.recon.inference import with_inferred_header
 from lauterbur.recon.layout import FRAME_COUNTERS, cartesian_layout
+from lauterbur.recon.learned import LearnedFit
 from lauterbur.recon.methods import LINES_ONLY, ON_LINES, check_choice
 from lauterbur.recon.mixing import MOST_COILS, receiver_mixing
 from lauterbur.recon.noncartesian import reconstruct_noncartesian
 from lauterbur.recon.normalise import normalised
+from lauterbur.recon.regularisation import Fit
 from lauterbur.recon.timings import Timings
 
 
@@ -113,7 +116,7 @@ def reconstruct(
         slices, frames, frame, used = layout.slices, layout.frames, layout.frame, layout.image
         voxel = (layout.readout.voxel, layout.phase.voxel, layout.partition.voxel if layout.partition else 0.0)
         if result.fits:
-            facts["method"] = {"cs": "compressed sensing", "low-rank": "locally low rank"}.get(method, "soft SENSE")
+            facts["method"] = _name_of(method, result.fits)
             facts["measured_lines"] = [int(result.sampling.mask.sum()), result.sampling.mask.size]
             facts["fits"] = [asdict(fit) for fit in result.fits]
         elif method == "grappa" and result.sampling.is_accelerated:
@@ -177,6 +180,13 @@ def reconstruct(
         provenance=provenance,
         maps=other_maps | ({} if g_factor is None else {"g_factor": g_factor}),
     )
+
+
+def _name_of(method: str, fits: tuple[Fit | LearnedFit, ...]) -> str:
+    if method == "learned":
+        n = sum(isinstance(fit, LearnedFit) for fit in fits)
+        return {0: "compressed sensing", len(fits): "learned prior"}.get(n, "learned prior, in part compressed sensing")
+    return {"cs": "compressed sensing", "low-rank": "locally low rank"}.get(method, "soft SENSE")
 
 
 def _mixing_of(maps: CoilMaps, raw: RawData) -> NDArray[np.complex128]:

@@ -55,7 +55,7 @@ class AnalysisPrior(Protocol):
     def project(self, dual: Array, weight: float) -> Array: ...
 
 
-def _dot(a: Array, b: Array) -> float:
+def dot(a: Array, b: Array) -> float:
     """Re <a, b>, gathered in double precision by BLAS over blocks."""
     x, y = a.ravel(), b.ravel()
     return float(sum(np.vdot(x[i : i + 65536], y[i : i + 65536]).real for i in range(0, x.size, 65536)))
@@ -80,16 +80,16 @@ def conjugate_gradient(
     image = np.zeros_like(right) if start is None else start.copy()
     residual = right.copy() if start is None else right - normal(image) - ridge * image
     turned = residual if precondition is None else precondition(residual)
-    direction, slope = turned.copy(), _dot(residual, turned)
-    enough = tolerance**2 * max(_dot(right, right), TINY)
+    direction, slope = turned.copy(), dot(residual, turned)
+    enough = tolerance**2 * max(dot(right, right), TINY)
     left, noise = (np.inf, -np.inf) if misfit is None else misfit
     for i in range(iterations):
-        if not _dot(residual, residual) > enough or left <= noise:
+        if not dot(residual, residual) > enough or left <= noise:
             break
         image_of = normal(direction)
         if ridge:
             image_of = image_of + np.float32(ridge) * direction
-        curvature = _dot(direction, image_of)
+        curvature = dot(direction, image_of)
         if not curvature > 0:
             break
         step = np.float32(slope / curvature)
@@ -97,7 +97,7 @@ def conjugate_gradient(
         image += step * direction
         residual -= step * image_of
         turned = residual if precondition is None else precondition(residual)
-        before, slope = slope, _dot(residual, turned)
+        before, slope = slope, dot(residual, turned)
         direction *= np.float32(slope / before)
         direction += turned
         if watch is not None:
@@ -146,13 +146,13 @@ def fista(
         trial += ahead
         new = prior.prox(trial, weight / lipschitz, rng)
         change = new - image
-        is_uphill = i > 0 and _dot(ahead - new, change) > 0
+        is_uphill = i > 0 and dot(ahead - new, change) > 0
         following = 1.0 if is_uphill else (1 + np.sqrt(1 + 4 * momentum**2)) / 2
         ahead = new if is_uphill else new + np.float32((momentum - 1) / following) * change
         image, momentum = new, following
         if watch is not None:
             watch(i, image)
-        if tolerance and _dot(change, change) <= tolerance**2 * _dot(image, image):
+        if tolerance and dot(change, change) <= tolerance**2 * dot(image, image):
             break
     return image
 

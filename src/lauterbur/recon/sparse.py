@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ from lauterbur.recon.wavelets import Wavelet
 ITERATIONS = 60
 TOLERANCE = 2e-3  # of the image: a smaller step ends the iterations
 FAMILY = "db2"  # on a real brain (8 receivers, 12 % of the samples) left-out samples are foretold best, haar and db4 1 % worse
+Found = TypeVar("Found")
 Part = tuple[float, int, Convergence]  # squared residual, samples, how the iterations ended
 LEAST_CONFIDENCE = 0.5  # of coarse maps: eigenvalue below which a place counts as empty
 
@@ -82,7 +84,7 @@ def combine_sparse_(
     return fit_of(chosen, noise, plane_by_plane(work, n_x, is_volume))
 
 
-def plane_by_plane(work: Callable[[int], Part], n_x: int, is_volume: bool) -> list[Part]:
+def plane_by_plane(work: Callable[[int], Found], n_x: int, is_volume: bool) -> list[Found]:
     """What `work` gives for each plane across the readout of a volume, side by side; a slice is one piece of work."""
     if not is_volume:
         return [work(0)]

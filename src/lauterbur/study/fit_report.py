@@ -44,10 +44,12 @@ def fit_lines(image: Image) -> list[str]:
     if "off_resonance" in facts:
         lines.append(f"off-resonance {facts['off_resonance']}")
     for i, fit in enumerate(facts.get("fits", [])):
-        lines.append(
-            f"fit {i + 1}: residual {fit['residual']:.3g} for noise {fit['noise']:.3g} (ratio {fit['residual'] / max(fit['noise'], 1e-300):.2f}), "
-            f"weight {fit['weight']:.3g}, last of {fit['iterations']} steps {fit['change']:.1e} of the image"
-        )
+        line = f"fit {i + 1}: residual {fit['residual']:.3g} for noise {fit['noise']:.3g} (ratio {fit['residual'] / max(fit['noise'], 1e-300):.2f}), "
+        if "weights" in fit:
+            line += f"least squares {fit['least_squares']:.3g}; data moved the learned image by {fit['moved']:.1e}; weights {fit['weights'][:12]}"
+        else:
+            line += f"weight {fit['weight']:.3g}, last of {fit['iterations']} steps {fit['change']:.1e} of the image"
+        lines.append(line)
     return lines + [f"note: {note}" for note in facts.get("notes", [])]
 
 

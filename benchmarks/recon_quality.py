@@ -1,0 +1,403 @@
+"""How good undersampled images are: zero-filled, SENSE, compressed sensing at its best weight, and the learned prior.
+
+    python benchmarks/recon_quality.py --quick                                       # one scan of the twin, two factors
+    python benchmarks/recon_quality.py --data ../shared/data --picture quality.png    # three scans and real data
+    python benchmarks/recon_quality.py --data ../shared/data --scans "other person"   # another head than all learned from
+
+1. Twin scans of subjects that nothing was trained on, everything sampled and without noise, which is the truth; noise is added and samples are
+   left out by Poisson discs. SENSE stops at the noise. Compressed sensing (db2 wavelets) gets the weight of least true error, of three.
+2. A real brain (--data), sampled to an eighth: a tenth of the samples outside the centre is withheld and then foretold. Compressed sensing gets the
+   weight that foretells best.
+3. Lesions of two and three pixels that nothing was trained on, planted into the twin's data: found where at least half of the contrast
+   appears in the image; falsely found where half of it, of either sign, appears in even tissue without any lesion.
+
+Twin scans take minutes each; --cache FOLDER keeps them, and the images of all methods that need no weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import scipy.io
+from scipy import ndimage
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "training"))
+from twin_scans import SCANS, planes_of, scanned, subject_of
+
+from lauterbur.recon.cartesian_sense import CartesianSense
+from lauterbur.recon.encoded import Planes
+from lauterbur.recon.espirit import plane_maps
+from lauterbur.recon.fft import fft, ifft, resized
+from lauterbur.recon.irregular import solved
+from lauterbur.recon.learned import learned_image
+from lauterbur.recon.learned_network import scale_of
+from lauterbur.recon.regularisation import noise_level, sparse_weight
+from lauterbur.recon.sparse import LEAST_CONFIDENCE, sparse_image
+from lauterbur.sequence.poisson import elliptical_radius, poisson_disc
+from lauterbur.study.quality import quality
+from lauterbur.subject.anatomy import Subject
+from lauterbur.subject.tissues import read_tissues
+from lauterbur.units import mm
+
+TEST_SEED = 9001  # of subjects; training took 1001 and 2000 to 2039
+CENTRE = 24  # lines that calibrate
+FACTORS = (4.0, 6.0, 8.0, 10.0)
+WEIGHTS = (0.6, 1.0, 1.7)  # of the rule's
+OTHER = "other person"
+METHODS = ("zero-filled", "SENSE", "CS, by rule", "CS, oracle", "learned")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One plane with everything a method may know, and the truth."""
+
+    name: str
+    samples: np.ndarray  # (rx, a, b), zero where not measured
+    sense: CartesianSense
+    noise: float
+    truth: np.ndarray | None  # (a, b), complex
+
+
+def case_of(name: str, k: np.ndarray, factor: float, snr: float, seed: int) -> Case:
+    """k-space (rx, a, b) without noise, undersampled by Poisson discs; maps from the noisy centre."""
+    rng = np.random.default_rng(seed)
+    shape = k.shape[1:]
+    noise = scale_of(np.linalg.norm(ifft(k, (1, 2)), axis=0)) / snr
+    white = rng.standard_normal((2, *k.shape), np.float32)
+    noisy = k + np.float32(noise / np.sqrt(2)) * (white[0] + 1j * white[1])
+    y, x = (np.abs(np.arange(n) - n // 2 + 0.5) < CENTRE / 2 for n in shape)
+    mask = poisson_disc(elliptical_radius(shape) <= 1, y[:, None] & x[None], round(np.prod(shape) / factor), seed)
+    block = resized(resized(noisy, CENTRE, 1), CENTRE, 2)
+    found = plane_maps(block, shape, noise=noise)
+    maps = found.sensitivity[0] * (found.eigenvalue[0] >= LEAST_CONFIDENCE)
+    truth = np.sum(maps.conj() * ifft(k, (1, 2)), axis=0)
+    sense = CartesianSense(np.ascontiguousarray(maps[None, None]), np.asarray(mask), 1)
+    return Case(name, (noisy * mask).astype(np.complex64), sense, noise, truth)
+
+
+def error(image: np.ndarray, truth: np.ndarray) -> float:
+    return float(np.linalg.norm(np.abs(image) - np.abs(truth)) / np.linalg.norm(truth))
+
+
+def images_of(case: Case, keep: Path | None, weights: tuple[float, ...] = WEIGHTS) -> dict[str, np.ndarray]:
+    """By every method; those that do not change with the weights are kept in the file `keep`."""
+    learned, _ = learned_image(case.sense, case.samples[None], noise=case.noise)
+    if keep is not None and keep.exists():
+        with np.load(keep) as file:
+            return {name: file[name] for name in METHODS[:-1]} | {"learned": learned[0, 0]}
+    sense, n = case.sense, case.samples.shape[0] * int(case.sense.mask.sum())
+    right = sense.adjoint(case.samples[None])
+    zero = right[0, 0] / np.float32(np.sqrt(case.sense.mask.mean()))
+    least = solved(case.samples[None], sense.mask, sense.maps[:, 0], noise=n * case.noise**2)[0]
+    problem = Planes(sense, right, float(np.linalg.norm(case.samples) ** 2), n)
+    rule = sparse_weight(case.noise, float(sense.mask.mean()))
+    sparse = {w: sparse_image(problem, w * rule)[0][0, 0] for w in weights}
+    best = min(sparse.values(), key=lambda image: error(image, case.truth))
+    others = dict(zip(METHODS[:-1], (zero, least, sparse[1.0], best), strict=True))
+    if keep is not None:
+        keep.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(keep, **others)
+    return others | {"learned": learned[0, 0]}
+
+
+def regional_bias(image: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
+    """Mean and largest size of the bias of means over regions of alike brightness in each quarter, of at least 60 pixels."""
+    size = np.abs(truth)
+    inside = size > 0.1 * size.max()
+    levels = np.digitize(size, np.quantile(size[inside], [0.25, 0.5, 0.75]))
+    y, x = np.indices(size.shape)
+    centre = ndimage.center_of_mass(inside)
+    quarter = 2 * (y > centre[0]) + (x > centre[1])
+    found = []
+    for level in range(4):
+        for part in range(4):
+            mine = inside & (levels == level) & (quarter == part)
+            if mine.sum() >= 60:
+                found.append(abs(float(np.abs(image)[mine].mean() / size[mine].mean() - 1)))
+    return float(np.mean(found)), max(found)
+
+
+TISSUE_OF = {  # labels of the MGH head (data/anatomy/DCA_voxels.md) in our tissues; what is not named is muscle
+    "air": (0, 130, 154), "white matter": (2, 41, 7, 46, 16, 28, 60, 85, 126), "cerebrospinal fluid": (4, 5, 43, 14, 15, 24, 122),
+    "grey matter": (3, 42, 8, 47, 17, 18, 53, 54, 26, 58, 96, 97), "thalamus": (10, 49), "caudate": (11, 50),
+    "putamen": (12, 51), "pallidum": (13, 52), "venous blood": (62,), "skin": (118, 124), "fat": (131, 119, 120, 153),
+    "cortical bone": (129, 135, 146, 147), "cancellous bone": (142,), "vitreous": (143, 145), "lens": (144,), "sclera": (140, 150),
+    "mucosa": (133,),
+}  # fmt: skip
+
+
+def other_person(path: Path) -> Subject:
+    """The MGH head: another person than Colin27, whom all heads learned from descend of. Whole voxels, no partial volumes."""
+    model = scipy.io.loadmat(path)["MODEL"]
+    placed = model[::-1].transpose(0, 2, 1)[:, ::-1]  # it runs down, left, forward; ours are z up, y back, x left
+    tissues = read_tissues()
+    names = ("air", "muscle", *(name for name in TISSUE_OF if name != "air"))
+    table = np.full(256, names.index("muscle"), np.uint8)
+    for name, labels in TISSUE_OF.items():
+        table[list(labels)] = names.index(name)
+    labels = table[placed]
+    brain = np.argwhere(labels == names.index("white matter")).mean(axis=0)
+    occupied = np.argwhere(labels > 0)
+    low, high = occupied.min(axis=0), occupied.max(axis=0) + 1
+    labels = np.ascontiguousarray(labels[tuple(slice(a, b) for a, b in zip(low, high, strict=True))])
+    affine = np.diag([mm, mm, mm, 1.0])
+    affine[:3, 3] = np.array([0, 16, 16]) * mm - (brain - low)[::-1] * mm  # the brain where the protocols look
+    fraction = (labels > 0).astype(np.float32)
+    return Subject("MGH head", labels[None], fraction[None], affine, tuple(tissues[n] for n in names), seed=TEST_SEED)
+
+
+def twin_planes(name: str, n_planes: int, cache: Path | None, data: Path | None) -> list[np.ndarray]:
+    file = None if cache is None else cache / f"{name}-{n_planes}.npy"
+    if file is not None and file.exists():
+        return list(np.load(file))
+    scan = SCANS["t2" if name == OTHER else name]
+    if name == OTHER:
+        assert data is not None
+        subject = other_person(data / "anatomy" / "MGH_DCA_head_model.mat")
+    else:
+        subject = subject_of(scan.subject, TEST_SEED)
+    planes = planes_of(scanned(scan, subject, TEST_SEED), n_planes)
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        np.save(file, np.stack(planes))
+    return planes
+
+
+def table(
+    planes: dict[str, list[np.ndarray]], factors: tuple[float, ...], snr: float, cache: Path | None
+) -> dict[float, list]:
+    """Prints means over planes; returns, per factor, (case, images) of all planes."""
+    kept: dict[float, list] = {}
+    print(
+        f"\ntwin, subjects not trained on, signal to noise {snr:g} if fully sampled; {sum(map(len, planes.values()))} planes"
+    )
+    print(f"{'R':>4} {'method':14}{'PSNR dB':>9}{'NRMSE':>8}{'SSIM':>7}{'HFEN':>7}{'bias of regions, worst':>24}")
+    for factor in factors:
+        rows: dict[str, list] = {name: [] for name in METHODS}
+        kept[factor] = []
+        for name, of_scan in planes.items():
+            for i, k in enumerate(of_scan):
+                case = case_of(f"{name} {i}", k, factor, snr, 100 * i + int(factor))
+                keep = None if cache is None else cache / f"{name}-{len(of_scan)}-{i}-{factor:g}-{snr:g}.npz"
+                images = images_of(case, keep)
+                kept[factor].append((case, images))
+                for method, image in images.items():
+                    found = quality(np.abs(image)[None], np.abs(case.truth)[None])
+                    bias = regional_bias(image, case.truth)
+                    rows[method].append((found.psnr, found.nrmse, found.ssim, found.hfen, *bias))
+        for method, values in rows.items():
+            psnr, nrmse, ssim, hfen, bias, worst = np.mean(values, axis=0)
+            print(
+                f"{factor:4g} {method:14}{psnr:9.2f}{nrmse:8.4f}{ssim:7.3f}{hfen:7.3f}{100 * bias:14.2f}%{100 * worst:8.2f}%",
+                flush=True,
+            )
+        ours, best, zero = (np.array(rows[m]) for m in ("learned", "CS, oracle", "zero-filled"))
+        gain = ours[:, 0] - best[:, 0]
+        print(
+            f"     learned over CS, oracle: {gain.mean():+.2f} dB (planes {gain.min():+.2f} to {gain.max():+.2f}); NRMSE below "
+            f"zero-filled in {np.sum(ours[:, 1] < zero[:, 1])} of {len(ours)} planes",
+            flush=True,
+        )
+    return kept
+
+
+def real_brain(path: Path) -> dict[str, np.ndarray]:
+    """Withholds a tenth of the samples outside the centre and foretells them."""
+    k = np.load(path)
+    k = k / np.abs(k).max()
+    mask = np.any(k != 0, axis=0)
+    rng = np.random.default_rng(0)
+    y, x = (np.abs(np.arange(n) - n // 2 + 0.5) < CENTRE / 2 for n in mask.shape)
+    outer = np.flatnonzero((mask & ~(y[:, None] & x[None])).ravel())
+    held = np.zeros(mask.size, bool)
+    held[rng.choice(outer, len(outer) // 10, replace=False)] = True
+    held = held.reshape(mask.shape)
+    kept = mask & ~held
+    samples = (k * kept).astype(np.complex64)
+    radius = elliptical_radius(mask.shape)[kept]
+    noise = noise_level(samples[:, kept].T[..., None], radius)
+    found = plane_maps(resized(resized(k, CENTRE, 1), CENTRE, 2), mask.shape)
+    maps = found.sensitivity[0] * (found.eigenvalue[0] >= LEAST_CONFIDENCE)
+    sense = CartesianSense(np.ascontiguousarray(maps[None, None], np.complex64), kept, 1)
+
+    def missed(image: np.ndarray) -> float:
+        told = fft(maps * image, (1, 2))
+        return float(np.linalg.norm((told - k)[:, held]) / np.linalg.norm(k[:, held]))
+
+    right = sense.adjoint(samples[None])
+    problem = Planes(sense, right, float(np.linalg.norm(samples) ** 2), int(kept.sum()) * len(k))
+    rule = sparse_weight(noise, float(kept.mean()))
+    sparse = {w: sparse_image(problem, w * rule)[0][0, 0] for w in (0.02, 0.05, 0.1, *WEIGHTS)}
+    best = min(sparse, key=lambda w: missed(sparse[w]))
+    ours, fit = learned_image(sense, samples[None], noise=noise)
+    least = solved(samples[None], kept, sense.maps[:, 0], noise=0.0)[0]
+    images = {
+        "zero-filled": right[0, 0], "SENSE": least, "CS, by rule": sparse[1.0], "CS, oracle": sparse[best], "learned": ours[0, 0],
+    }  # fmt: skip
+    print(
+        f"\nreal brain, {k.shape[0]} receivers, {kept.mean():.3f} sampled; error of {held.sum()} withheld places, relative"
+    )
+    for method, image in images.items():
+        print(f"     {method:14}{missed(image):8.4f}")
+    print(
+        f"     oracle's weight {best:g} of the rule's; noise taken {noise:.2e}; learned leaves a residual of {fit.residual / noise:.2f}, "
+        f"least squares of {fit.least_squares / noise:.2f} noise",
+        flush=True,
+    )
+    return images
+
+
+def lesions(
+    planes: dict[str, list[np.ndarray]], factors: tuple[float, ...], snr: float, n_each: int, cache: Path | None
+) -> None:
+    """Discs planted where tissue is even, brighter or darker by 30 % of it."""
+    rng = np.random.default_rng(5)
+    print(f"\nplanted lesions, 30 % of the tissue's signal, signal to noise {snr:g}")
+    print(f"{'R':>4} {'diameter':>9} {'method':14}{'found':>12}{'falsely found':>15}{'contrast kept':>15}")
+    for factor in factors:
+        for diameter in (2.0, 3.0):
+            hits: dict[str, list] = {m: [] for m in ("SENSE", "CS, by rule", "learned")}
+            false: dict[str, list] = {m: [] for m in hits}
+            for name, of_scan in planes.items():
+                for i, k in enumerate(of_scan):
+                    plain = ifft(k, (1, 2))
+                    size = np.linalg.norm(plain, axis=0)
+                    places, even = even_places(size, rng, n_each), even_places(size, rng, 4 * n_each)
+                    y, x = np.indices(size.shape)
+                    planted = np.zeros_like(size)
+                    for a, b in places:
+                        sign = float(rng.choice([-1.0, 1.0]))
+                        inside = np.clip(diameter / 2 + 0.5 - np.hypot(y - a, x - b), 0, 1)
+                        planted += 0.3 * sign * inside
+                    case = case_of(name, k, factor, snr, 7 + i)
+                    other = case_of(name, fft((plain * (1 + planted)).astype(np.complex64), (1, 2)), factor, snr, 7 + i)
+                    keep = [
+                        None
+                        if cache is None
+                        else cache / f"lesions-{name}-{len(of_scan)}-{i}-{factor:g}-{d:g}-{n_each}.npz"
+                        for d in (0.0, diameter)
+                    ]
+                    without, with_ = images_of(case, keep[0], (1.0,)), images_of(other, keep[1], (1.0,))
+                    for m in hits:
+                        for a, b in places:
+                            near, rim = _near(y - a, x - b, diameter)
+                            true, zero = (_contrast(c.truth, near, rim) for c in (other, case))
+                            hits[m].append((_contrast(with_[m], near, rim) - zero) / (true - zero))
+                        for a, b in even:
+                            near, rim = _near(y - a, x - b, diameter)
+                            ghost = _contrast(without[m], near, rim) - _contrast(case.truth, near, rim)
+                            false[m].append(abs(ghost) / (0.3 * float(np.abs(case.truth)[near].mean())))
+            for m in hits:
+                share, ghost = np.array(hits[m]), np.array(false[m])
+                print(
+                    f"{factor:4g} {diameter:6g} px {m:14}{interval(share >= 0.5):>12}{interval(ghost >= 0.5):>15}"
+                    f"{100 * np.mean(share):10.0f} +-{100 * np.std(share):2.0f}%",
+                    flush=True,
+                )
+
+
+def even_places(size: np.ndarray, rng: np.random.Generator, n: int) -> list[tuple[int, int]]:
+    """Far from edges and from each other, in tissue of some brightness."""
+    steep = ndimage.maximum_filter(ndimage.gaussian_gradient_magnitude(size, 1.0), 5)
+    tissue = ndimage.minimum_filter(size, 7) > 0.12 * size.max()
+    candidates = np.argwhere(tissue & (steep < np.quantile(steep[tissue], 0.6)))
+    chosen: list[tuple[int, int]] = []
+    for a, b in rng.permutation(candidates):
+        if all(np.hypot(a - c, b - d) > 10 for c, d in chosen):
+            chosen.append((int(a), int(b)))
+        if len(chosen) == n:
+            break
+    return chosen
+
+
+def _near(y: np.ndarray, x: np.ndarray, diameter: float) -> tuple[np.ndarray, np.ndarray]:
+    """The disc, and a rim of three pixels around it."""
+    away = np.hypot(y, x)
+    return away <= diameter / 2, (away > diameter / 2 + 1) & (away <= diameter / 2 + 4)
+
+
+def _contrast(image: np.ndarray, near: np.ndarray, rim: np.ndarray) -> float:
+    size = np.abs(image)
+    return float(size[near].mean() - size[rim].mean())
+
+
+def interval(found: np.ndarray) -> str:
+    """Per cent, and Wilson's 95 % interval (1927)."""
+    n, p, z = len(found), float(np.mean(found)), 1.96
+    middle, half = (
+        (p + z * z / (2 * n)) / (1 + z * z / n),
+        z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n),
+    )
+    return f"{100 * p:.0f} ({100 * max(middle - half, 0):.0f}-{100 * min(middle + half, 1):.0f})"
+
+
+def picture(kept: dict[float, list], brain: dict[str, np.ndarray] | None, path: Path) -> None:
+    """Truth, images and errors (times five) of one plane at the largest factor but one; below the real brain."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    factor = sorted(kept)[-2 if len(kept) > 1 else -1]
+    case, images = kept[factor][len(kept[factor]) // 3]
+    names = ("zero-filled", "SENSE", "CS, oracle", "learned")
+    figure, panels = plt.subplots(
+        2 + (brain is not None), 5, figsize=(11, 4.6 + 2.4 * (brain is not None)), layout="constrained"
+    )
+    top = np.quantile(np.abs(case.truth), 0.995)
+    panels[0, 0].imshow(np.abs(case.truth), cmap="gray", vmin=0, vmax=top)
+    panels[0, 0].set_title("truth", fontsize=9)
+    for j, name in enumerate(names, 1):
+        found = quality(np.abs(images[name])[None], np.abs(case.truth)[None])
+        panels[0, j].imshow(np.abs(images[name]) * found.scale, cmap="gray", vmin=0, vmax=top)
+        panels[0, j].set_title(f"{name}, {found.psnr:.1f} dB", fontsize=9)
+        panels[1, j].imshow(
+            5 * np.abs(np.abs(images[name]) * found.scale - np.abs(case.truth)), cmap="magma", vmin=0, vmax=top
+        )
+    panels[1, 0].imshow(case.sense.mask, cmap="gray")
+    panels[1, 0].set_title(f"samples, R = {factor:g}", fontsize=9)
+    if brain is not None:
+        top = np.quantile(np.abs(brain["learned"]), 0.995)
+        for j, name in enumerate(names, 1):
+            size = np.abs(brain[name])
+            size = size * np.vdot(size, np.abs(brain["learned"])) / np.vdot(size, size)
+            panels[2, j].imshow(size, cmap="gray", vmin=0, vmax=top)
+        panels[2, 1].set_title("real brain, 8 receivers, R = 9", fontsize=9)
+    for panel in panels.ravel():
+        panel.set_axis_off()
+    figure.savefig(path, dpi=110)
+    print(path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="one scan, two factors, few lesions")
+    parser.add_argument("--data", type=Path, help="folder with kspace/brain_8ch_poisson.npy and anatomy/")
+    parser.add_argument("--picture", type=Path)
+    parser.add_argument("--cache", type=Path, help="folder that keeps twin scans")
+    parser.add_argument("--scans", nargs="+", choices=[*SCANS, OTHER], default=["t2", "t1", "body"])
+    parser.add_argument("--snr", type=float, nargs="+", default=[30.0])
+    parser.add_argument("--planes", type=int, default=3, help="of each scan")
+    options = parser.parse_args()
+    factors = (4.0, 8.0) if options.quick else FACTORS
+    names = ["t2"] if options.quick else options.scans
+    if OTHER in names and options.data is None:
+        parser.error(f"the scan {OTHER!r} needs --data")
+    planes = {name: twin_planes(name, options.planes, options.cache, options.data) for name in names}
+    kept: dict[float, list] = {}
+    for snr in options.snr:
+        kept = table(planes, factors, snr, options.cache)
+    brain = None
+    if options.data is not None:
+        brain = real_brain(options.data / "kspace" / "brain_8ch_poisson.npy")
+    lesions({"t2": planes["t2"]}, (4.0, 8.0), 30.0, 4 if options.quick else 10, options.cache)
+    if options.picture is not None:
+        picture(kept, brain, options.picture)
+
+
+if __name__ == "__main__":
+    main()

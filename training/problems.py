@@ -1,0 +1,173 @@
+"""Problems to learn from: a picture seen by receivers, undersampled, with noise - and what its full, noise-free data would give.
+
+`problem(bank, seed, shape, n_rx)` is a pure function of its seed. Maps are found from the noisy centre by ESPIRiT as in a reconstruction
+wherever the object ends inside the field of view; where it fills it, as after the crop along a readout, they are the true ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from lauterbur.recon.cartesian_sense import CartesianSense
+from lauterbur.recon.compress import compression
+from lauterbur.recon.espirit import plane_maps
+from lauterbur.recon.fft import fft, ifft, resized
+from lauterbur.recon.learned_network import first_image, least_squares
+from lauterbur.sequence.poisson import elliptical_radius, poisson_disc
+
+Complex = NDArray[np.complex64]
+SHARES = {"head": 0.4, "torso": 0.15, "shapes": 0.25, "twin": 0.2}  # of what is drawn
+CONFIDENT = 0.6  # eigenvalue of a map below which a place counts as empty
+
+
+@dataclass(frozen=True)
+class Problem:
+    right: Complex  # (a, b) A' y
+    least: Complex  # (a, b) by least squares
+    start: Complex  # (a, b) what the first turn starts from
+    maps: Complex  # (rx, a, b), zero outside the object
+    mask: NDArray[np.bool_]  # (a, b)
+    noise: float  # standard deviation of a sample, both parts together
+    target: Complex  # (a, b) the full, noise-free data combined with the same maps
+
+
+class Bank:
+    """Pictures of files KIND-*.npy, each (n, 2, y, x); kinds are drawn by their shares."""
+
+    def __init__(self, folder: Path):
+        self.files: list[list[NDArray[np.float16]]] = []
+        self.shares: list[float] = []
+        for kind, share in SHARES.items():
+            found = [np.load(path, mmap_mode="r") for path in sorted(folder.glob(f"{kind}-??.npy"))]
+            if found:
+                self.files.append(found)
+                self.shares.append(share)
+        if not self.files:
+            raise SystemExit(f"{folder} holds no pictures; make them with training/pictures.py")
+
+    def draw(self, rng: np.random.Generator) -> Complex:
+        of_kind = self.files[rng.choice(len(self.files), p=np.array(self.shares) / sum(self.shares))]
+        pictures = of_kind[rng.integers(len(of_kind))]
+        real, imaginary = np.asarray(pictures[rng.integers(len(pictures))], np.float32)
+        return (real + 1j * imaginary).astype(np.complex64)
+
+
+def object_of(rng: np.random.Generator, picture: Complex, shape: tuple[int, int]) -> tuple[Complex, bool]:
+    """The picture turned, mirrored, made coarser as a scan would, and cut; whether the object ends inside."""
+    picture = np.rot90(picture, rng.integers(4))
+    if rng.random() < 0.5:
+        picture = picture[:, ::-1]
+    if rng.random() < 0.5:
+        picture = picture.conj()
+    fits = rng.random() < 0.6
+    longest = max(np.ptp(np.flatnonzero(np.abs(picture).max(axis=1 - axis) > 0.02)) + 1 for axis in (0, 1))
+    factor = rng.uniform(0.75, 0.98) * min(shape) / longest if fits else rng.uniform(0.5, 0.85)
+    n = 2 * int(np.clip(factor, 0.3, 0.95) * len(picture) / 2)
+    small = ifft(resized(resized(fft(picture, (0, 1)), n, 0), n, 1), (0, 1))
+    if fits:
+        return resized(resized(small, shape[0], 0), shape[1], 1), True
+    for _ in range(8):
+        a, b = (int(rng.integers(max(n - m, 0) + 1)) for m in shape)
+        part = small[a : a + shape[0], b : b + shape[1]]
+        if np.mean(np.abs(part) > 0.1) > 0.3:
+            break
+    return resized(resized(part, shape[0], 0), shape[1], 1), False
+
+
+def receivers(rng: np.random.Generator, shape: tuple[int, int], n_loops: int) -> Complex:
+    """(loop, a, b) of loops around the object: falling as a loop's axis field, turning with direction and distance."""
+    y, x = np.meshgrid(np.linspace(-1, 1, shape[0]), np.linspace(-1, 1, shape[1]), indexing="ij")
+    reach, size = rng.uniform(1.0, 1.5), rng.uniform(0.35, 0.9)
+    wave = rng.uniform(1.0, 6.0)
+    maps = []
+    for i in range(n_loops):
+        angle = 2 * np.pi * (i + rng.uniform(-0.3, 0.3)) / n_loops
+        dx, dy, dz = x - reach * np.cos(angle), y - reach * np.sin(angle), rng.uniform(-0.6, 0.6)
+        square = dx * dx + dy * dy + dz * dz
+        turn = np.arctan2(dy, dx) * rng.choice([0.0, 1.0]) + 2 * np.pi * np.sqrt(square) / wave + rng.uniform(0, 7)
+        maps.append((size * size / (size * size + square)) ** 1.5 * np.exp(1j * turn))
+    return np.stack(maps).astype(np.complex64)
+
+
+def sampled(rng: np.random.Generator, shape: tuple[int, int], most: float) -> NDArray[np.bool_]:
+    """A mask with its centre, of at most one in `most` points: Poisson discs, random of variable density or a lattice; lines."""
+    kind = rng.choice(["poisson", "density", "lattice", "lines", "comb"], p=[0.45, 0.15, 0.1, 0.2, 0.1])
+    y, x = (np.arange(n) - n // 2 for n in shape)
+    if kind in ("lines", "comb"):
+        centre = np.abs(x) < rng.integers(6, 11)
+        factor = rng.uniform(1.6, min(most, 5.0))
+        if kind == "comb":
+            lines = centre | ((x + rng.integers(8)) % int(rng.integers(2, 6)) == 0)
+        else:
+            wanted = max(int(shape[1] / factor) - int(centre.sum()), 4)
+            weight = np.where(centre, 0, (1.05 - np.abs(x) / (shape[1] / 2)) ** rng.uniform(0, 2.5))
+            lines = centre.copy()
+            lines[rng.choice(shape[1], wanted, replace=False, p=weight / weight.sum())] = True
+        return np.broadcast_to(lines, shape).copy()
+    radius = elliptical_radius(shape)
+    allowed = radius <= 1 if rng.random() < 0.6 else np.ones(shape, bool)
+    half = rng.integers(6, 11)
+    centre = (np.abs(y)[:, None] < half) & (np.abs(x)[None] < half)
+    factor = np.exp(rng.uniform(np.log(2.2), np.log(min(most, 13))))
+    wanted = int(np.clip(shape[0] * shape[1] / factor, centre.sum() + 200, allowed.sum()))
+    if kind == "poisson":
+        return np.asarray(poisson_disc(allowed, centre, wanted, int(rng.integers(2**31))))
+    if kind == "lattice":
+        r_y, r_x = [(1, 2), (2, 1), (2, 2), (3, 2), (2, 3), (1, 3), (3, 3)][rng.integers(7)]
+        lattice = ((y[:, None] % r_y) == 0) & ((x[None] + y[:, None] // r_y * rng.integers(2)) % r_x == 0)
+        return (lattice & allowed) | centre
+    weight = np.where(allowed & ~centre, (1.05 - np.minimum(radius, 1)) ** rng.uniform(0, 3), 0).ravel()
+    mask = centre.ravel().copy()
+    mask[rng.choice(mask.size, wanted - int(centre.sum()), replace=False, p=weight / weight.sum())] = True
+    return mask.reshape(shape)
+
+
+def problem(bank: Bank, seed: Any, shape: tuple[int, int], n_rx: int) -> Problem:
+    rng = np.random.default_rng(seed)
+    image, ends = object_of(rng, bank.draw(rng), shape)
+    if not np.any(image):
+        image = image + np.float32(1e-3)
+    views = receivers(rng, shape, int(rng.integers(n_rx, 3 * n_rx + 1)))
+    seen = views * image
+    mixing, _ = compression(seen.reshape(len(seen), -1)[:, ::7], n_rx)
+    true_maps = np.tensordot(mixing.astype(np.complex64), views, axes=1)
+    seen = true_maps * image
+    whole = np.linalg.norm(seen, axis=0)
+    bright = np.sqrt(np.mean(np.sort(whole.ravel() ** 2)[-max(whole.size // 20, 1) :]))
+    noise = float(bright) * float(np.exp(-rng.uniform(np.log(8), np.log(150))))
+    k = fft(seen, (1, 2))
+    white = rng.standard_normal((2, *k.shape), np.float32)
+    noisy = k + np.float32(noise / np.sqrt(2)) * (white[0] + 1j * white[1])
+    mask = sampled(rng, shape, 4.0 * n_rx)
+    if n_rx == 1:
+        maps = np.ones((1, *shape), np.complex64)
+    elif ends:
+        rows, columns = (np.flatnonzero(mask[shape[0] // 2]), np.flatnonzero(mask[:, shape[1] // 2]))
+        reach = [_reach(found, n) for found, n in ((columns, shape[0]), (rows, shape[1]))]
+        block = [slice(n // 2 - min(r, 12), n // 2 + min(r, 12)) for n, r in zip(shape, reach, strict=True)]
+        found = plane_maps(noisy[:, block[0], block[1]], shape, noise=noise)
+        inside = ndimage.binary_dilation(found.eigenvalue[0] >= CONFIDENT, iterations=1)
+        maps = found.sensitivity[0] * inside
+    else:
+        maps = true_maps / np.maximum(np.linalg.norm(true_maps, axis=0), 1e-9)
+    sense = CartesianSense(np.ascontiguousarray(maps[None, None], np.complex64), mask, 1)
+    right = sense.adjoint((noisy * mask)[None])
+    least = least_squares(sense, right)
+    start = first_image(sense, right, noise, least)
+    target = np.sum(maps.conj() * seen, axis=0)
+    return Problem(right[0, 0], least[0, 0], start[0, 0], maps, mask, noise, target)
+
+
+def _reach(measured: NDArray[np.intp], n: int) -> int:
+    """Half width of the contiguous centre."""
+    reach = 0
+    have = set(measured.tolist())
+    while n // 2 + reach in have and n // 2 - reach - 1 in have:
+        reach += 1
+    return max(reach, 3)

@@ -1,0 +1,172 @@
+"""Trains the learned prior of lauterbur.recon.learned on the pictures of a bank; resumes where it was.
+
+    python training/pictures.py --out bank
+    python training/train.py --bank bank --out run --minutes 60          # one core, one thread
+    python training/train.py --bank bank --out run --minutes 60          # goes on, or again from the start with --fresh
+
+Needs torch (pip install "lauterbur[train]"). Every step's problems follow from --seed and the number of the step, so that an interrupted run
+and a whole one see the same; checkpoints are written beside and then renamed. `run/learned.npz` is what the product reads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from network import Unrolled, loaded, packed
+from problems import Bank, Problem, problem
+
+from lauterbur.recon.cartesian_sense import CartesianSense
+from lauterbur.recon.learned_network import read_weights, scale_of, told_noise, unrolled
+
+SHAPES = ((96, 96), (96, 96), (80, 112), (112, 80))
+RECEIVERS = (1, 2, 4, 4, 5, 6, 8)
+JUDGED = 16  # problems held out for the log
+
+
+def batch_of(bank: Bank, seed: int, step: int, size: int) -> list[Problem]:
+    rng = np.random.default_rng([seed, step])
+    shape, n_rx = SHAPES[rng.integers(len(SHAPES))], int(rng.choice(RECEIVERS))
+    return [problem(bank, [seed, step, i], shape, n_rx) for i in range(size)]
+
+
+def tensors(batch: list[Problem]) -> tuple[torch.Tensor, ...]:
+    scale = [scale_of(p.least) for p in batch]
+
+    def stacked(name: str) -> torch.Tensor:
+        return torch.from_numpy(
+            np.stack([getattr(p, name) / s for p, s in zip(batch, scale, strict=True)]).astype(np.complex64)
+        )
+
+    maps = torch.from_numpy(np.stack([p.maps for p in batch]).astype(np.complex64))
+    mask = torch.from_numpy(np.stack([np.fft.ifftshift(p.mask) for p in batch]).astype(np.float32))
+    told = torch.tensor([told_noise(p.noise / s) for p, s in zip(batch, scale, strict=True)], dtype=torch.float32)
+    fraction = torch.tensor([float(p.mask.mean()) for p in batch], dtype=torch.float32)
+    return stacked("least"), stacked("start"), stacked("right"), maps, mask, told, fraction, stacked("target")
+
+
+def errors(found: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Mean square error of each image, complex."""
+    return (torch.view_as_real(found - target) ** 2).sum(-1).mean((1, 2))
+
+
+def judged(network: Unrolled, held: list[tuple[torch.Tensor, ...]]) -> tuple[float, float]:
+    """Mean gain over compressed sensing (the first image) in dB, and mean root mean square error."""
+    gain, size = [], []
+    with torch.no_grad():
+        for least, start, right, maps, mask, told, fraction, target in held:
+            after = errors(network(least, start, right, maps, mask, told, fraction)[-1], target)
+            gain.append((10 * torch.log10(errors(start, target) / after)).mean().item())
+            size.append(after.sqrt().mean().item())
+    return float(np.mean(gain)), float(np.mean(size))
+
+
+def check_the_product(network: Unrolled, p: Problem, data: bytes) -> float:
+    """How far numpy's and torch's images are apart, relative; float16 weights make some 1e-3."""
+    with torch.no_grad():
+        *inputs, _ = tensors([p])
+        theirs = network(*inputs)[-1][0].numpy() * scale_of(p.least)
+    sense = CartesianSense(np.ascontiguousarray(p.maps[None, None]), p.mask, 1)
+    ours = unrolled(sense, p.right[None, None], p.noise, read_weights(data), orientations=1)[0, 0]
+    return float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
+
+
+def save(path: Path, data: bytes | dict) -> None:
+    draft = path.with_name(path.name + ".part")
+    if isinstance(data, bytes):
+        draft.write_bytes(data)
+    else:
+        torch.save(data, draft)
+    os.replace(draft, path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bank", type=Path, default=Path("bank"))
+    parser.add_argument("--out", type=Path, default=Path("run"))
+    parser.add_argument(
+        "--minutes", type=float, default=60.0, help="of this run, after which it stops and can be resumed"
+    )
+    parser.add_argument("--steps", type=int, default=6000, help="of the whole schedule")
+    parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--turns", type=int, default=4)
+    parser.add_argument(
+        "--groups", type=int, default=4, help="of turns, each with kernels of its own; may grow on resuming"
+    )
+    parser.add_argument("--width", type=int, default=32)
+    parser.add_argument("--depth", type=int, default=5)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--every", type=int, default=100, help="steps between checkpoints")
+    parser.add_argument("--fresh", action="store_true")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(options.seed)
+    options.out.mkdir(parents=True, exist_ok=True)
+    bank, checkpoint = Bank(options.bank), options.out / "checkpoint.pt"
+    network = Unrolled(options.turns, options.groups, options.width, options.depth)
+    others = [p for p in network.parameters() if p is not network.trust]
+    optimiser = torch.optim.AdamW(
+        [{"params": others, "pace": 1.0}, {"params": [network.trust], "pace": 5.0}], lr=options.rate, weight_decay=1e-4
+    )
+    step = 0
+    if checkpoint.exists() and not options.fresh:
+        state = torch.load(checkpoint, weights_only=True)
+        loaded(network, state["network"], state["group"])
+        if state["group"] == network.group:
+            optimiser.load_state_dict(state["optimiser"])
+        step = int(state["step"])
+    held = [tensors([p]) for i in range(JUDGED) for p in batch_of(bank, options.seed + 10**6, i, 1)]
+    size = sum(p.numel() for p in network.parameters())
+    print(f"{size} weights, from step {step} of {options.steps}", flush=True)
+    begun, losses, spent = time.monotonic(), [], [0.0, 0.0]
+    while step < options.steps and time.monotonic() - begun < 60 * options.minutes:
+        warm, left = min(1.0, (step + 1) / 100), step / options.steps
+        for group in optimiser.param_groups:
+            group["lr"] = group["pace"] * options.rate * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * left)))
+        at = time.monotonic()
+        least, start, right, maps, mask, told, fraction, target = tensors(
+            batch_of(bank, options.seed, step, options.batch)
+        )
+        spent[0] += time.monotonic() - at
+        at = time.monotonic()
+        found = network(least, start, right, maps, mask, told, fraction)
+        # the logarithm makes easy and hard problems count alike: it is the mean PSNR that is learned
+        parts = [torch.log(errors(one, target) + 1e-6).mean() for one in found]
+        loss = parts[-1] + 0.1 * sum(parts[:-1])
+        optimiser.zero_grad()
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        if torch.isfinite(norm):
+            optimiser.step()
+        spent[1] += time.monotonic() - at
+        losses.append(parts[-1].item())
+        step += 1
+        if step % options.every == 0 or step == options.steps:
+            state = {
+                "network": network.state_dict(),
+                "group": network.group,
+                "optimiser": optimiser.state_dict(),
+                "step": step,
+            }
+            save(checkpoint, state)
+            data = packed(network)
+            save(options.out / "learned.npz", data)
+            gain, error = judged(network, held)
+            apart = check_the_product(network, batch_of(bank, options.seed, step, 1)[0], data)
+            print(
+                f"step {step}: loss {np.mean(losses):.3f}, held out {gain:+.2f} dB over compressed sensing, error {error:.4f}, "
+                f"product differs by {apart:.1e}; {time.monotonic() - begun:.0f} s ({spent[0]:.0f} making problems, {spent[1]:.0f} learning)",
+                flush=True,
+            )
+            losses.clear()
+
+
+if __name__ == "__main__":
+    main()
