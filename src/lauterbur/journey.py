@@ -91,8 +91,8 @@ def scan(
             cleared = clear(program, scanner, fields, prescan.sar)
     with clock.stage("simulation") as told:
         raw = Twin(subject, scanner, fields, seed, engine, coils, measure_error, told).record(cleared)
-    with clock.stage("reconstruction"):
-        image = reconstruct(raw)
+    with clock.stage("reconstruction") as told:
+        image = reconstruct(raw, progress=told)
 
     result = ScanResult(
         image, raw, program, protocol, scanner, subject.name, seed, engine,

@@ -147,3 +147,14 @@ def test_irregular_gaps_without_a_measured_centre_are_refused_with_the_remedy():
 
 def test_silence_gives_an_empty_image():
     assert not reconstruct(replace(full(), samples=0 * full().samples)).pixels.any()
+
+
+@pytest.mark.parametrize("method", ["cs", "sense"])
+def test_progress_rises_to_the_whole(method):
+    heard = []
+    raw = readouts(full(), variable_density(SCAN))
+    reconstruct(raw, method=method, progress=lambda done, words: heard.append((done, words)))
+    done = [share for share, _ in heard]
+    assert done == sorted(done) and done[-1] == 1.0
+    assert {words for _, words in heard} == {"reconstruction"}
+    assert len(done) > SCAN.matrix[0] or method == "sense"

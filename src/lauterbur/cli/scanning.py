@@ -225,10 +225,11 @@ def recon(
         clock = Clock(progress)
         with clock.stage("reading"):
             raw = open_raw(file)
-        with clock.stage("reconstruction"):
+        with clock.stage("reconstruction") as told:
             image = reconstruct(
-                raw, coils=coils, normalise=normalise, method=method, maps=maps, regularisation=regularisation
-            )
+                raw, coils=coils, normalise=normalise, method=method, maps=maps, regularisation=regularisation,
+                progress=told,
+            )  # fmt: skip
         summary = archive_images(image, raw, out, source=file.name, timings=clock.seconds, with_report=report)
     print_notes(notes_in(image.provenance) + notes_in(image.provenance["reconstruction"]))
     if as_json:

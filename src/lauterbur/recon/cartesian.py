@@ -216,7 +216,17 @@ def reconstruct_cartesian(
             with timings.stage("combination"):
                 which = [np.flatnonzero(lines.frame == i) for i in range(n_frames)]
                 fits.append(
-                    combine_series_(lines, which, layout, used, i_slice, volumes, weight=weight, is_white=is_white)
+                    combine_series_(
+                        lines,
+                        which,
+                        layout,
+                        used,
+                        i_slice,
+                        volumes,
+                        weight=weight,
+                        is_white=is_white,
+                        told=timings.part(i_slice, n_slices),
+                    )
                 )
             for i_frame in range(n_frames):
                 put_(volumes[i_frame], i_frame, i_slice)
@@ -234,6 +244,7 @@ def reconstruct_cartesian(
             volume = np.zeros(shape, np.complex64)
             g = np.zeros(shape, np.float32) if i_frame == 0 and g_factor is not None else None
             mine = np.flatnonzero(together.slice == i_slice)
+            told = timings.part(i_frame * n_slices + i_slice, n_frames * n_slices)
             with timings.stage("combination"):
                 if method == "grappa" and sampling.is_accelerated:
                     noise = np.zeros(shape, np.float32) if g is None else g
@@ -241,7 +252,9 @@ def reconstruct_cartesian(
                     combine_grappa_(together, mine, layout, sampling, used, i_slice, blocks[i_slice], volume, noise)
                 elif method == "learned":
                     used = maps[i_slice] if known_maps is None else known_maps
-                    fit, note = combine_learned_(together, mine, layout, used, i_slice, volume, is_white=is_white)
+                    fit, note = combine_learned_(
+                        together, mine, layout, used, i_slice, volume, is_white=is_white, told=told
+                    )
                     fits.append(fit)
                     if note is not None and note not in notes:
                         notes.append(note)
@@ -249,10 +262,13 @@ def reconstruct_cartesian(
                     used = maps[i_slice] if known_maps is None else known_maps
                     chosen = weight if method == "cs" else 0.0
                     fits.append(
-                        combine_sparse_(together, mine, layout, used, i_slice, volume, weight=chosen, is_white=is_white)
+                        combine_sparse_(
+                            together, mine, layout, used, i_slice, volume, weight=chosen, is_white=is_white, told=told
+                        )
                     )
                 else:
                     combine_(together, mine, layout, sampling, maps[i_slice], volume, g, is_white=is_white)
+            told(1.0)
             put_(volume, i_frame, i_slice)
             if g is not None and g_factor is not None:
                 g_factor[_place(layout, i_slice)] = _on_image_grid(g, layout)

@@ -26,6 +26,7 @@ from lauterbur.recon.readout import WORKERS, Hybrid
 from lauterbur.recon.regularisation import Fit
 from lauterbur.recon.solvers import dot
 from lauterbur.recon.sparse import LEAST_CONFIDENCE, combine_sparse_, noise_of, plane_by_plane
+from lauterbur.recon.timings import Told, silent
 
 Array = NDArray[np.complex64]
 MATRIX = (56, 512)  # points along each axis of a plane
@@ -187,6 +188,7 @@ def combine_learned_(
     volume: Array,
     *,
     is_white: bool = False,
+    told: Told = silent,
 ) -> tuple[LearnedFit | Fit, str | None]:
     """Fills volume (z, y, x); where out of range by compressed sensing, with the reason as a note."""
     n_x = layout.readout.n_image
@@ -205,7 +207,7 @@ def combine_learned_(
     why = out_of_range(problems[0].sense, noise, scale)
     del problems
     if why is not None:
-        fit = combine_sparse_(lines, which, layout, maps, i_slice, volume, is_white=is_white)
+        fit = combine_sparse_(lines, which, layout, maps, i_slice, volume, is_white=is_white, told=told)
         return fit, f"the learned prior was not used: {why}; compressed sensing was"
 
     def work(start: int) -> _Part:
@@ -215,4 +217,4 @@ def combine_learned_(
         volume[:, :, start : start + width] = volume_of(image, layout)[0]
         return part
 
-    return _fit_of(plane_by_plane(work, n_x, is_volume), noise, weights), None
+    return _fit_of(plane_by_plane(work, n_x, is_volume, told), noise, weights), None

@@ -119,6 +119,7 @@ def reconstruct_noncartesian(
             else:
                 for z, maps in enumerate(planes):
                     _plane_(work, piece, maps, z, z if plan.partition is not None else i_slice)
+                    timings.part(i_slice, len(plan.slices))((z + 1) / len(planes))
     assert coverage is not None
     return Gridded(
         work.pixels, plan.slices, plan.frames, plan.frame, plan.image, work.method, *coverage,

@@ -13,6 +13,7 @@ reconstruct(raw, method="learned")     # a learned prior where it applies, else 
 from __future__ import annotations
 
 import importlib.metadata
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -49,6 +50,7 @@ def reconstruct(
     maps: CoilMaps | str = "espirit",
     regularisation: float | str = "auto",
     along_readout: bool = False,
+    progress: Callable[[float, str], None] | None = None,
 ) -> Image:
     """An image with its place in the patient; where the noise is known, pixels are in units of its standard deviation.
 
@@ -57,6 +59,7 @@ def reconstruct(
 
     `maps` are of `calibrate(raw)`, or found here. `regularisation` of cs and low-rank is a weight in units of the image, or chosen from
     the noise (regularisation.py). `along_readout`: `coils` virtual receivers are found anew at every position along the readout.
+    `progress` hears which part of the images is done.
     """
     if coils is not None and not coils >= 1:
         raise InputError(f"coils={coils}; at least one receiver must remain after compression")
@@ -64,7 +67,7 @@ def reconstruct(
     known_maps = None if isinstance(maps, str) else maps
     if along_readout and known_maps is not None:
         raise InputError("along_readout=True finds receivers that given maps do not know; leave out one of the two")
-    timings = Timings()
+    timings = Timings() if progress is None else Timings(lambda done: progress(done, "reconstruction"))
     with timings.stage("checks"):
         check_raw(raw)
         if raw.header is None:

@@ -17,6 +17,7 @@ from lauterbur.recon.readout import WORKERS, Hybrid
 from lauterbur.recon.regularisation import Fit, fit_of, low_rank_weight
 from lauterbur.recon.solvers import Convergence, fista
 from lauterbur.recon.sparse import ITERATIONS, LEAST_CONFIDENCE, TOLERANCE, Part, joined, noise_of, plane_by_plane
+from lauterbur.recon.timings import Told, silent
 
 BLOCK = 8  # voxels along each axis of a plane
 
@@ -31,6 +32,7 @@ def combine_series_(
     *,
     weight: float | None = None,
     is_white: bool = False,
+    told: Told = silent,
 ) -> Fit:
     """Fills volumes (frame, z, y, x) from the lines of each frame; `weight` by rule unless given."""
     n_x, n_frames = layout.readout.n_image, len(which)
@@ -62,4 +64,4 @@ def combine_series_(
             left += squared_residual(problem, one)
         return left, sum(p.n_samples for p in problems), watch
 
-    return fit_of(chosen, noise, plane_by_plane(work, n_x, is_volume))
+    return fit_of(chosen, noise, plane_by_plane(work, n_x, is_volume, told))

@@ -19,6 +19,7 @@ from lauterbur.recon.layout import Layout
 from lauterbur.recon.readout import WORKERS, Hybrid
 from lauterbur.recon.regularisation import Fit, fit_of, noise_level, sparse_weight
 from lauterbur.recon.solvers import Array, Convergence, conjugate_gradient, fista
+from lauterbur.recon.timings import Told, silent
 from lauterbur.recon.wavelets import Wavelet
 
 ITERATIONS = 60
@@ -64,6 +65,7 @@ def combine_sparse_(
     *,
     weight: float | None = None,
     is_white: bool = False,
+    told: Told = silent,
 ) -> Fit:
     """Fills volume (z, y, x), sets of maps joined by their root sum of squares; `weight` by rule unless given."""
     n_x = layout.readout.n_image
@@ -81,15 +83,17 @@ def combine_sparse_(
         volume[:, :, start:stop] = joined(volume_of(np.asarray(image, np.complex64), layout))
         return squared_residual(problem, np.asarray(image, np.complex64)), problem.n_samples, ended
 
-    return fit_of(chosen, noise, plane_by_plane(work, n_x, is_volume))
+    return fit_of(chosen, noise, plane_by_plane(work, n_x, is_volume, told))
 
 
-def plane_by_plane(work: Callable[[int], Found], n_x: int, is_volume: bool) -> list[Found]:
+def plane_by_plane(work: Callable[[int], Found], n_x: int, is_volume: bool, told: Told = silent) -> list[Found]:
     """What `work` gives for each plane across the readout of a volume, side by side; a slice is one piece of work."""
-    if not is_volume:
-        return [work(0)]
+    n, found = n_x if is_volume else 1, []
     with ThreadPoolExecutor(WORKERS) as pool:
-        return list(pool.map(work, range(n_x)))
+        for one in pool.map(work, range(n)):  # interrupted, what has not begun is not begun
+            found.append(one)
+            told(len(found) / n)
+    return found
 
 
 def joined(sets: NDArray[np.complex64]) -> NDArray[np.complex64]:
