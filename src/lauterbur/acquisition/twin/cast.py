@@ -43,9 +43,7 @@ class Cast:
         return max((float(np.abs(drive @ self.b1).max()) for drive in self.drives), default=0.0)
 
     def driven(self, drive: int) -> Cast:
-        """As if all pulses shared this drive."""
-        if self.is_shared_field:
-            return self
+        """As if all pulses shared this drive; see Pass.driven_alike."""
         size, turn = _polar(self.drives[drive] @ self.b1)
         return replace(
             self,

@@ -120,8 +120,8 @@ def _play_pass(part: Pass, players: Cast, axis, receive, accuracy, rng, out, rep
     if not len(part.readouts) or not len(part.timeline.time) or not size.sum() > 0:
         return
     own = _own_drives(part)
-    if len(own) == 1 and len(chosen) > MANY_OWN:
-        players = players.driven(own[0])
+    if len(own) == 1 and len(chosen) > MANY_OWN and not players.is_shared_field:
+        players, part = players.driven(own[0]), part.driven_alike()
     receive = _ears(receive, chosen)
     columns, tables, ensemble, notes = _prepare(part, players, chosen, axis, accuracy, rng, witness, tell)
     report["states"] = max(report["states"], notes["states"])

@@ -35,6 +35,11 @@ class Pass:
     reach: Reach | None  # None: everywhere
     detail: float  # m, along the axis: how far apart nodes may lie to follow each pulse; inf where nothing selects
 
+    def driven_alike(self) -> Pass:
+        """With one drive for all pulses: the first of those that the spins then know."""
+        shapes = tuple(replace(shape, drive=np.zeros_like(shape.drive)) for shape in self.timeline.shapes)
+        return replace(self, timeline=replace(self.timeline, shapes=shapes))
+
 
 def plan_passes(selection: Selection, margin: float, allowed: float, nodes: float) -> list[Pass]:
     """margin: m added on both sides of a reach; allowed: relative error of the signal's norm; nodes: and of
