@@ -159,7 +159,8 @@ def reconstruct_cartesian(
         samplings = _samplings(layout, n_rx, method)
         _check_method(method, samplings, n_rx, n_frames)
         if known_maps is not None:
-            check_maps(known_maps, layout, n_rx)
+            depth = layout.n_partitions if layout.partition is not None else n_slices
+            check_maps(known_maps, n_rx, (depth, layout.phase.n, n_x))
         _check_memory(layout, n_rx if along_readout is None else along_readout, method)
     with timings.stage("navigators"):
         phases = ghost_phases(raw, layout, mixing)

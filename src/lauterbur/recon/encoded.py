@@ -33,10 +33,9 @@ class Planes:
     n_samples: int
 
 
-def check_maps(maps: CoilMaps, layout: Layout, n_rx: int) -> None:
-    """Refuses maps of another grid or of other receivers, and maps of nothing."""
-    depth = layout.n_partitions if layout.partition is not None else len(layout.slices)
-    want = (n_rx, depth, layout.phase.n, layout.readout.n_image)
+def check_maps(maps: CoilMaps, n_rx: int, grid: tuple[int, ...]) -> None:
+    """Refuses maps of another grid (z or slice, y, x) or of other receivers, and maps of nothing."""
+    want = (n_rx, *grid)
     if maps.sensitivity.ndim != 5 or maps.sensitivity.shape[1:] != want:
         raise InputError(
             f"maps have shape {maps.sensitivity.shape}; the data need (set, {', '.join(str(n) for n in want)}): calibrate from raw "

@@ -22,6 +22,7 @@ from lauterbur.errors import InputError
 from lauterbur.rawdata import Header, RawData
 from lauterbur.recon.checks import check_memory
 from lauterbur.recon.coilmaps import CoilMaps
+from lauterbur.recon.encoded import check_maps
 from lauterbur.recon.espirit import PlaneMaps
 from lauterbur.recon.field_map import BLURS, echo_pair, off_resonance_of
 from lauterbur.recon.gridding import Grid, full_radius, volume_map
@@ -86,7 +87,7 @@ def reconstruct_noncartesian(
                 "method='low-rank' needs several frames (repetitions, phases, echoes) but there is one; use 'cs'"
             )
         if known_maps is not None:
-            _check_maps(known_maps, plan, n_rx)
+            check_maps(known_maps, n_rx, (plan.depth, *plan.shape[-2:]))
         _check_memory(raw, plan, n_rx, method)
     is_volume = len(plan.shape) == 3
     pixels = np.zeros((len(plan.frames), plan.depth, *plan.shape[-2:]), np.complex64)
@@ -129,19 +130,6 @@ def reconstruct_noncartesian(
 
 def _cropped(maps: PlaneMaps, least: float) -> NDArray[np.complex64]:
     return np.asarray(maps.sensitivity * (maps.eigenvalue >= least)[:, None], np.complex64)
-
-
-def _check_maps(maps: CoilMaps, plan: Scatter, n_rx: int) -> None:
-    want = (n_rx, plan.depth, *plan.shape[-2:])
-    if maps.sensitivity.ndim != 5 or maps.sensitivity.shape[1:] != want:
-        raise InputError(
-            f"maps have shape {maps.sensitivity.shape}; the data need (set, {', '.join(str(n) for n in want)}): calibrate from raw "
-            "data of the same matrix, with the same coils="
-        )
-    if not np.isfinite(maps.sensitivity).all():
-        raise InputError("the maps hold NaN or infinite values; calibrate again")
-    if not np.any(maps.sensitivity):
-        raise InputError("the maps are zero everywhere; calibrate with a smaller crop=")
 
 
 def _check_memory(raw: RawData, plan: Scatter, n_rx: int, method: str) -> None:
