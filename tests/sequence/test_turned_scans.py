@@ -43,7 +43,9 @@ def test_it_shows_what_lines_show_where_they_show_it(name, phantom, tmp_path):
     correlation = np.corrcoef(here[middle].ravel(), there[middle].ravel())[0, 1]
     ratio = np.median(here[middle][inside] / there[middle][inside])
     assert correlation > 0.97
-    if turned.trajectory == "radial":  # same TR: as bright as lines without their twofold oversampling, and with their noise
+    if (
+        turned.trajectory == "radial"
+    ):  # same TR: as bright as lines without their twofold oversampling, and with their noise
         assert ratio == pytest.approx(np.sqrt(0.5 * lines.bandwidth / turned.bandwidth), rel=0.12)
 
     write_raw(result.raw, tmp_path / "raw.mrd")
