@@ -16,25 +16,9 @@ import numpy as np
 
 import lauterbur as lb
 from lauterbur.formats.mrd import read_raw, write_raw
-from lauterbur.rawdata import RawData
 from lauterbur.study.quality import quality
 
 METHODS = ("nufft", "sense", "cs")
-
-
-def first_spokes(raw: RawData, n: int) -> RawData:
-    keep = raw.label("LIN") < n
-    return replace(
-        raw,
-        samples=raw.samples[keep],
-        n_samples=raw.n_samples[keep],
-        k=raw.k[keep],
-        time=raw.time[keep],
-        dwell=raw.dwell[keep],
-        center_sample=raw.center_sample[keep],
-        labels={name: value[keep] for name, value in raw.labels.items()},
-        te=None if raw.te is None else raw.te[keep],
-    )
 
 
 def main() -> None:
@@ -61,7 +45,7 @@ def main() -> None:
     shown = [("all spokes", truth)]
     print(f"{'spokes':>6} {'method':>6} {'NRMSE':>7} {'PSNR':>6} {'SSIM':>6} {'HFEN':>6} {'residual':>8}")
     for n in chosen.spokes:
-        few = first_spokes(raws[1], n)
+        few = raws[1].only(raws[1].label("LIN") < n)
         for method in METHODS:
             image = lb.reconstruct(few, method=method)
             size = np.abs(image.pixels[0])

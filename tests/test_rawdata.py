@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lauterbur.errors import InputError
-from lauterbur.rawdata import Header, header_from_json, header_to_json
+from lauterbur.rawdata import Header, RawData, header_from_json, header_to_json
 
 FULL = Header(
     matrix=(256, 240, 176),
@@ -96,3 +97,21 @@ def test_a_flipped_character_is_a_header_or_a_clear_error(place, code):
         header_from_json("".join(text))
     except InputError as problem:
         assert "header" in str(problem)
+
+
+def test_some_readouts_alone_keep_all_that_is_theirs():
+    n = 5
+    raw = RawData(
+        np.arange(n * 2 * 3).reshape(n, 2, 3).astype(np.complex64), np.full(n, 3), np.arange(n * 9.0).reshape(n, 3, 3),
+        np.arange(n) * 1e-3, np.full(n, 1e-5), np.arange(n, dtype=np.int32), {"LIN": np.arange(n, dtype=np.int32)},
+        noise=np.ones((2, 7), np.complex64), te=np.arange(n) * 1e-4,
+    )  # fmt: skip
+    for some in (np.array([3, 0]), np.array([False, True, False, False, True])):
+        few, index = raw.only(some), np.arange(n)[some]
+        assert few.n_readouts == 2 and few.noise is raw.noise
+        for mine, whole in ((few.samples, raw.samples), (few.k, raw.k), (few.time, raw.time), (few.te, raw.te)):
+            np.testing.assert_array_equal(mine, whole[index])
+        np.testing.assert_array_equal(few.label("LIN"), index)
+        np.testing.assert_array_equal(few.center_sample, index)
+        np.testing.assert_array_equal(few.label("SLC"), [0, 0])
+    assert raw.only(np.array([1])).te is not None and replace(raw, te=None).only(np.array([1])).te is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -97,6 +97,20 @@ class RawData:
         """(readout,) values of a counter or flag; zeros where it was never set."""
         value = self.labels.get(name)
         return np.zeros(self.n_readouts, np.int32) if value is None else value
+
+    def only(self, which: NDArray[np.bool_] | NDArray[np.integer[Any]]) -> RawData:
+        """These readouts alone, in this order: a mask (readout,), or indices; header and noise stay."""
+        return replace(
+            self,
+            samples=self.samples[which],
+            n_samples=self.n_samples[which],
+            k=self.k[which],
+            time=self.time[which],
+            dwell=self.dwell[which],
+            center_sample=self.center_sample[which],
+            labels={name: value[which] for name, value in self.labels.items()},
+            te=None if self.te is None else self.te[which],
+        )
 
 
 def header_to_json(header: Header) -> str:

@@ -16,19 +16,6 @@ from lauterbur.recon.reconstruction import reconstruct
 SCAN = Scan(matrix=(24, 48, 36), n_rx=12)
 
 
-def readouts(raw, keep):
-    return replace(
-        raw,
-        samples=raw.samples[keep],
-        n_samples=raw.n_samples[keep],
-        k=raw.k[keep],
-        time=raw.time[keep],
-        dwell=raw.dwell[keep],
-        center_sample=raw.center_sample[keep],
-        labels={name: values[keep] for name, values in raw.labels.items()},
-    )
-
-
 @lru_cache(maxsize=1)
 def full():
     return SCAN.raw()
@@ -103,7 +90,7 @@ def test_variable_density_comes_far_nearer_to_the_full_scan_than_zeros_do():
     keep = variable_density(SCAN)
     assert len(keep) < 0.45 * full().n_readouts
     whole = np.abs(reconstruct(full()).pixels)
-    found = reconstruct(readouts(full(), keep))
+    found = reconstruct(full().only(keep))
     error, zeros = nrmse(np.abs(found.pixels), whole), nrmse(np.abs(zero_filled(full(), keep)), whole)
     assert error < 0.35 * zeros
     facts = found.provenance["reconstruction"]
@@ -118,20 +105,20 @@ def test_a_slice_with_random_lines_is_solved_too():
     line = scan.lines()[:, 0] - 24
     keep = np.flatnonzero((np.abs(line) < 8) | (np.random.default_rng(1).random(48) < 0.5))
     whole = np.abs(reconstruct(raw).pixels)
-    error = nrmse(np.abs(reconstruct(readouts(raw, keep)).pixels), whole)
+    error = nrmse(np.abs(reconstruct(raw.only(keep)).pixels), whole)
     assert error < 0.5 * nrmse(np.abs(zero_filled(raw, keep)), whole)
 
 
 def test_irregular_gaps_for_one_receiver_are_refused():
     scan = replace(SCAN, n_rx=1)
     with pytest.raises(InputError, match="with one receiver"):
-        reconstruct(readouts(scan.raw(), variable_density(scan)))
+        reconstruct(scan.raw().only(variable_density(scan)))
 
 
 def test_a_prior_may_be_sparser_than_receivers_alone():
     scan = replace(SCAN, n_rx=2)
     keep = variable_density(scan)
-    raw = readouts(scan.raw(), keep)
+    raw = scan.raw().only(keep)
     with pytest.raises(InputError, match=r"at least .* receivers but there are 2: use method='cs'"):
         reconstruct(raw)
     whole = np.abs(reconstruct(scan.raw()).pixels)
@@ -142,7 +129,7 @@ def test_a_prior_may_be_sparser_than_receivers_alone():
 def test_irregular_gaps_without_a_measured_centre_are_refused_with_the_remedy():
     keep = np.flatnonzero(np.random.default_rng(0).random(full().n_readouts) < 0.6)
     with pytest.raises(InputError, match=r"no regular pattern .* contiguous lines about k = 0 along .*reference lines"):
-        reconstruct(readouts(full(), keep))
+        reconstruct(full().only(keep))
 
 
 def test_silence_gives_an_empty_image():
@@ -152,7 +139,7 @@ def test_silence_gives_an_empty_image():
 @pytest.mark.parametrize("method", ["cs", "sense"])
 def test_progress_rises_to_the_whole(method):
     heard = []
-    raw = readouts(full(), variable_density(SCAN))
+    raw = full().only(variable_density(SCAN))
     reconstruct(raw, method=method, progress=lambda done, words: heard.append((done, words)))
     done = [share for share, _ in heard]
     assert done == sorted(done) and done[-1] == 1.0

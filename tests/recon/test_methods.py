@@ -18,19 +18,6 @@ SCAN = Scan(matrix=(16, 40, 32), n_rx=8)
 NOISE = 4e-6  # of a sample, both parts
 
 
-def kept(raw, keep):
-    return replace(
-        raw,
-        samples=raw.samples[keep],
-        n_samples=raw.n_samples[keep],
-        k=raw.k[keep],
-        time=raw.time[keep],
-        dwell=raw.dwell[keep],
-        center_sample=raw.center_sample[keep],
-        labels={name: value[keep] for name, value in raw.labels.items()},
-    )
-
-
 def noisy(scan=SCAN, noise=NOISE, seed=0):
     rng = np.random.default_rng(seed + 100)
     only = noise * (rng.normal(size=(scan.n_rx, 4000)) + 1j * rng.normal(size=(scan.n_rx, 4000)))
@@ -41,7 +28,7 @@ def random_lines(raw, fraction, seed=0, scan=SCAN):
     rng = np.random.default_rng(seed)
     y, z = raw.label("LIN") - scan.matrix[1] // 2, raw.label("PAR") - scan.matrix[2] // 2
     centre = (np.abs(y) < 8) & (np.abs(z) < 8)
-    return kept(raw, np.flatnonzero(centre | (rng.random(len(y)) < fraction)))
+    return raw.only(np.flatnonzero(centre | (rng.random(len(y)) < fraction)))
 
 
 @lru_cache(maxsize=1)
@@ -77,11 +64,11 @@ def test_slices_are_solved_as_planes():
     k[..., 2] = 0
     whole = raw_of(signal(k, ring(8)), k, header, LIN=np.arange(40))
     truth = reconstruct(whole).pixels[0]
-    found = reconstruct(kept(whole, keep), method="cs").pixels[0]
+    found = reconstruct(whole.only(keep), method="cs").pixels[0]
     assert nrmse(found, truth) < 0.15
-    maps = calibrate(kept(whole, keep))
+    maps = calibrate(whole.only(keep))
     assert maps.sensitivity.shape == (1, 8, 1, 40, 32)
-    given = reconstruct(kept(whole, keep), method="cs", maps=maps).pixels[0]
+    given = reconstruct(whole.only(keep), method="cs", maps=maps).pixels[0]
     assert nrmse(given, truth) < 0.15
 
 
@@ -93,7 +80,7 @@ def test_the_g_factor_is_the_noise_of_replicas(method):
     near = np.abs(lines[:, 0] - scan.matrix[1] // 2) < scan.reference_lines / 2
     labels = {**raw.labels, "REF": near.astype(np.int32), "IMA": (near & on_lattice).astype(np.int32)}
     first = np.flatnonzero(near & on_lattice)  # image data too: played once more as reference alone
-    raw = kept(replace(raw, labels=labels), np.r_[np.arange(raw.n_readouts), first])
+    raw = replace(raw, labels=labels).only(np.r_[np.arange(raw.n_readouts), first])
     alone = np.r_[near & ~on_lattice, np.ones(len(first), bool)]
     raw = replace(raw, labels={**raw.labels, "REF": alone * 1, "IMA": raw.labels["IMA"] * 0})
     image = reconstruct(raw, method=method)

@@ -138,11 +138,7 @@ def test_a_stack_of_stars_is_a_pile_of_planes_where_a_grid_says_they_are(cartesi
     raw = stack(64)
     if order == "shuffled":
         keep = np.random.default_rng(0).permutation(raw.n_readouts)
-        raw = replace(
-            raw, samples=raw.samples[keep], k=raw.k[keep], n_samples=raw.n_samples[keep], time=raw.time[keep],
-            dwell=raw.dwell[keep], center_sample=raw.center_sample[keep],
-            labels={name: value[keep] for name, value in raw.labels.items()},
-        )  # fmt: skip
+        raw = raw.only(keep)
     image = reconstruct(raw)
     assert image.provenance["reconstruction"]["method"] == "SENSE by conjugate gradients"
     np.testing.assert_allclose(image.affine, cartesian_volume.affine)
@@ -167,11 +163,7 @@ def test_a_stack_turned_from_partition_to_partition_is_solved_as_a_volume(cartes
 def test_partitions_that_were_left_out_are_told():
     raw = stack(20)
     keep = raw.labels["PAR"] > 1
-    raw = replace(
-        raw, samples=raw.samples[keep], k=raw.k[keep], n_samples=raw.n_samples[keep], time=raw.time[keep],
-        dwell=raw.dwell[keep], center_sample=raw.center_sample[keep],
-        labels={name: value[keep] for name, value in raw.labels.items()},
-    )  # fmt: skip
+    raw = raw.only(keep)
     notes = reconstruct(raw).provenance["reconstruction"]["notes"]
     assert any("2 of 12 partitions were not measured" in note for note in notes)
 
