@@ -15,32 +15,14 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
-N, N_RX, CENTRE = 256, 12, 24
-ELLIPSES = (  # value, half axes, centre, degrees: the phantom of Shepp and Logan (1974) with Toft's contrasts (1996)
-    (1.0, 0.69, 0.92, 0.0, 0.0, 0), (-0.8, 0.6624, 0.874, 0.0, -0.0184, 0), (-0.2, 0.11, 0.31, 0.22, 0.0, -18),
-    (-0.2, 0.16, 0.41, -0.22, 0.0, 18), (0.1, 0.21, 0.25, 0.0, 0.35, 0), (0.1, 0.046, 0.046, 0.0, 0.1, 0),
-    (0.1, 0.046, 0.046, 0.0, -0.1, 0), (0.1, 0.046, 0.023, -0.08, -0.605, 0), (0.1, 0.023, 0.023, 0.0, -0.606, 0),
-    (0.1, 0.023, 0.046, 0.06, -0.605, 0),
-)  # fmt: skip
-SNR = 100  # of the brightest pixel, fully sampled
-
-
-@dataclass(frozen=True)
-class Result:
-    name: str
-    wall: float  # s
-    cpu: float  # s
-    error: float
-    peak: float = 0.0  # GiB, where asked
+N, N_RX = 256, 12
 
 
 def arguments() -> argparse.Namespace:
@@ -70,6 +52,8 @@ if __name__ == "__main__":
     os.cpu_count = lambda: options.threads  # type: ignore[method-assign]
 
 import numpy as np  # noqa: E402
+from recon_peers import Bart, Result, best_of, measured, sigpy  # noqa: E402
+from recon_problems import CENTRE, SNR, error_of, map_error, noise_like, phantom, receivers, sampling, solid  # noqa: E402
 
 from lauterbur.recon import fft as fourier  # noqa: E402
 from lauterbur.recon.cartesian_sense import CartesianSense  # noqa: E402
@@ -81,68 +65,6 @@ from lauterbur.recon.regularisation import sparse_weight  # noqa: E402
 from lauterbur.recon.solvers import conjugate_gradient, fista  # noqa: E402
 from lauterbur.recon.toeplitz import toeplitz_sense  # noqa: E402
 from lauterbur.recon.wavelets import Wavelet  # noqa: E402
-
-
-def grid(*n: int) -> list[np.ndarray]:
-    return np.meshgrid(*(2 * (np.arange(k) - k // 2) / k for k in n), indexing="ij")
-
-
-def phantom(n: int) -> np.ndarray:
-    y, x = grid(n, n)
-    image = np.zeros((n, n), np.complex64)
-    for value, a, b, x_0, y_0, degrees in ELLIPSES:
-        c, s = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
-        u, v = (x - x_0) * c + (y - y_0) * s, (y - y_0) * c - (x - x_0) * s
-        image[(u / a) ** 2 + (v / b) ** 2 <= 1] += value
-    return image
-
-
-def receivers(n_rx: int, *n: int) -> np.ndarray:
-    """(rx, ...) of unit norm: bumps on a ring, each with a phase of its own."""
-    axes = grid(*n)
-    y, x = axes[-2:]
-    z = axes[0] if len(n) == 3 else 0
-    maps = []
-    for i, turn in enumerate(2 * np.pi * np.arange(n_rx) / n_rx):
-        a, b, h = 1.1 * np.cos(turn), 1.1 * np.sin(turn), 0.5 * (-1) ** i
-        size = np.exp(-((x - a) ** 2 + (y - b) ** 2 + (z - h) ** 2 * (len(n) == 3)) / 1.6)
-        maps.append(size * np.exp(1j * (turn + 0.8 * (x * np.cos(turn) + y * np.sin(turn)))))
-    stack = np.stack(maps)
-    return (stack / np.linalg.norm(stack, axis=0)).astype(np.complex64)
-
-
-def noise_like(values: np.ndarray, seed: int) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    return ((rng.normal(size=values.shape) + 1j * rng.normal(size=values.shape)) / (SNR * np.sqrt(2))).astype(
-        np.complex64
-    )
-
-
-def sampling(n_a: int, n_b: int, fraction: float, seed: int = 1) -> np.ndarray:
-    """Variable density with a full centre."""
-    a, b = grid(n_a, n_b)
-    density = 1 / (0.02 + np.hypot(a, b)) ** 1.2
-    low, high = 0.0, 10.0
-    for _ in range(40):  # so dense that the fraction comes out
-        scale = (low + high) / 2
-        low, high = (scale, high) if np.minimum(1, scale * density).mean() < fraction else (low, scale)
-    mask = np.random.default_rng(seed).random((n_a, n_b)) < scale * density
-    half = CENTRE // 2
-    mask[n_a // 2 - half : n_a // 2 + half, n_b // 2 - half : n_b // 2 + half] = True
-    return mask
-
-
-def error_of(image: np.ndarray, truth: np.ndarray) -> float:
-    image = image.reshape(truth.shape)
-    scale = np.vdot(image, truth) / np.vdot(image, image)
-    return float(np.linalg.norm(scale * image - truth) / np.linalg.norm(truth))
-
-
-def map_error(maps: np.ndarray, truth: np.ndarray, inside: np.ndarray) -> float:
-    maps = maps.reshape(truth.shape)
-    maps = maps / np.maximum(np.linalg.norm(maps, axis=0), 1e-12)
-    left = truth - np.sum(maps.conj() * truth, axis=0) * maps
-    return float(np.sqrt(np.mean(np.sum(np.abs(left[:, inside]) ** 2, axis=0))))
 
 
 def timed(work: Callable[[], np.ndarray], repeats: int) -> tuple[float, float, np.ndarray]:
@@ -168,84 +90,6 @@ def floor(count: int, shape: tuple[int, ...], batch: int, repeats: int) -> tuple
 
     wall, cpu, _ = timed(work, repeats)
     return wall, cpu
-
-
-def measured(command: Sequence[object], folder: Path | None = None) -> tuple[float, float, float]:
-    """Wall and CPU seconds and peak memory in GiB of a process."""
-    wall = time.perf_counter()
-    process = subprocess.Popen(
-        list(map(str, command)), cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stderr is not None
-    said = process.stderr.read()
-    _, status, used = os.wait4(process.pid, 0)
-    wall, process.returncode = time.perf_counter() - wall, os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        sys.exit(f"{command[0]} ended with {process.returncode}: {said[-500:]}")
-    return wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 2**20
-
-
-class Bart:
-    """BART at the prompt, on its own files."""
-
-    def __init__(self, path: Path, folder: Path):
-        self.path, self.folder = path, folder
-
-    def write(self, name: str, array: np.ndarray) -> None:
-        """`array` with BART's axes first to last."""
-        dims = [*array.shape, *[1] * (16 - array.ndim)]
-        (self.folder / f"{name}.hdr").write_text("# Dimensions\n" + " ".join(map(str, dims)) + "\n")
-        array.astype(np.complex64).ravel(order="F").tofile(self.folder / f"{name}.cfl")
-
-    def read(self, name: str) -> np.ndarray:
-        dims = [int(n) for n in (self.folder / f"{name}.hdr").read_text().splitlines()[1].split()]
-        flat = np.fromfile(self.folder / f"{name}.cfl", np.complex64)
-        return flat.reshape(dims, order="F").squeeze()
-
-    def run(self, *words: object) -> tuple[float, float]:
-        wall, cpu, _ = measured([self.path, *words], self.folder)
-        return wall, cpu
-
-
-SIGPY = """
-import sys, time, numpy as np, sigpy as sp, sigpy.mri as mr
-task, folder, repeats = sys.argv[1], sys.argv[2], int(sys.argv[3])
-load = lambda name: np.load(f"{folder}/{name}.npy")
-k, maps = load("k"), load("maps")
-kwargs = {"show_pbar": False}
-if task == "espirit":
-    work = lambda w: mr.app.EspiritCalib(k, calib_width=24, crop=0, **kwargs).run()
-elif task == "radial":
-    coord = load("points") * np.array(maps.shape[1:])
-    work = lambda w: mr.app.SenseRecon(k, maps, coord=coord, max_iter=20, **kwargs).run()
-else:
-    iterations = 40 if task == "wavelet" else 30
-    mask = load("mask")
-    work = lambda w: mr.app.L1WaveletRecon(k, maps, w, weights=mask, max_iter=iterations, **kwargs).run()
-weights = [float(w) for w in sys.argv[4:]] or [0.0]
-if task != "volume": work(weights[0])
-for i, w in enumerate(weights):
-    wall, cpu = time.perf_counter(), time.process_time()
-    out = work(w)
-    print(time.perf_counter() - wall, time.process_time() - cpu, flush=True)
-    np.save(f"{folder}/out{i}.npy", out)
-"""
-
-
-def sigpy(
-    python: Path, task: str, folder: Path, judge: Callable[[np.ndarray], float], weights: tuple[float, ...]
-) -> Result:
-    command = [python, "-c", SIGPY, task, folder, 1, *weights]
-    printed = subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True).stdout
-    times = [tuple(map(float, line.split())) for line in printed.splitlines()]
-    errors = [judge(np.load(folder / f"out{i}.npy")) for i in range(len(times))]
-    best = int(np.argmin(errors))
-    return Result("SigPy", *times[best], errors[best])
-
-
-def best_of(name: str, runs: list[tuple[tuple[float, float], float]]) -> Result:
-    (wall, cpu), error = min(runs, key=lambda run: run[1])
-    return Result(name, wall, cpu, error)
 
 
 def report(task: str, results: list[Result], fft_only: tuple[float, float] | None) -> None:
@@ -364,18 +208,6 @@ def volume_solved(k: np.ndarray, maps: np.ndarray, mask: np.ndarray, weight: flo
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return np.stack(list(pool.map(work, range(len(hybrid)))))
-
-
-def solid(n: int) -> np.ndarray:
-    """(z, y, x): the phantom, smaller towards both ends."""
-    plane = phantom(n).real
-    out = np.zeros((n, n, n), np.complex64)
-    for z in range(n):
-        reach = np.sqrt(max(0.0, 1 - (2 * (z - n / 2) / (0.95 * n)) ** 2))
-        if reach > 0.05:
-            at = np.clip(np.round((np.arange(n) - n / 2) / reach + n / 2).astype(int), 0, n - 1)
-            out[z] = plane[np.ix_(at, at)]
-    return out
 
 
 def volume(options: argparse.Namespace, folder: Path, n: int = 128, n_rx: int = 8) -> None:
