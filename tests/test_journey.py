@@ -11,9 +11,10 @@ import lauterbur as lb
 from lauterbur.acquisition.replay import Replay
 from lauterbur.acquisition.twin.simulation import Twin
 from lauterbur.cli import app
-from lauterbur.errors import RefusedError
+from lauterbur.errors import InputError, RefusedError
 from lauterbur.formats.nifti import read_nifti
 from lauterbur.journey import play
+from lauterbur.scanner.machine import ShimCoils
 from lauterbur.units import mm
 
 SCANNER = lb.load_scanner("5T")
@@ -101,13 +102,40 @@ def test_the_twin_plays_in_the_shimmed_field(protocol, sphere):
         brought = replace(sphere, maps={"off_resonance": np.asarray(own, np.float32)})
         return lb.scan(quick, SCANNER, brought, seed=3, coils=2, measure_error=False, **options)
 
-    flat, shimmed, plain = scanned(0 * bowl), scanned(bowl), scanned(bowl, b0_order=0)
+    flat, shimmed, plain = scanned(0 * bowl), scanned(bowl), scanned(bowl, b0="off")
     largest = np.abs(flat.raw.samples).max()
     assert np.abs(shimmed.raw.samples - flat.raw.samples).max() < 1e-3 * largest
     assert np.abs(plain.raw.samples - flat.raw.samples).max() > 0.1 * largest
     assert shimmed.b0.after.rms < 0.01 and shimmed.b0.before.rms > 30
     assert plain.b0.after.rms == pytest.approx(shimmed.b0.before.rms)
     assert shimmed.fields["b0_shim"]["z2"] == pytest.approx(4e4, rel=1e-4)
+
+
+def test_every_slice_plays_its_own_shim(sphere):
+    """A field that no one shim undoes but those of the slices do: other gradients and another frequency in each."""
+    quick = lb.load_protocol("brain/t2-tse")
+    quick = replace(quick, matrix=(32, 32, 1), slices=3, slice_gap=27e-3, fov=(0.24, 0.24, 3e-3))
+    quick = replace(quick, acceleration=(1, 1), reference_lines=(0, 0), position=(0.0, 0.0, 0.0))
+    z, y, x = np.indices(sphere.labels.shape[1:])
+    place = np.stack([x, y, z], axis=-1) @ sphere.affine[:3, :3].T + sphere.affine[:3, 3]
+    layer = np.round(place[..., 2] / 0.03)
+    steps = 150 * (layer % 2) + 2000 * place[..., 0] * np.clip(layer, -1, 1)  # Hz
+
+    linear = replace(SCANNER, shim_coils=ShimCoils(1))
+
+    def scanned(own, **options):
+        brought = replace(sphere, maps={"off_resonance": np.asarray(own, np.float32)})
+        return lb.scan(quick, linear, brought, seed=3, coils=2, measure_error=False, **options)
+
+    flat, one, each = scanned(0 * steps), scanned(steps), scanned(steps, b0="slices")
+    largest = np.abs(flat.raw.samples).max()
+    assert each.b0.coefficients.shape == (3, 4) and each.b0.after.rms < 0.05 * one.b0.after.rms
+    assert np.abs(each.raw.samples - flat.raw.samples).max() < 2e-3 * largest
+    assert np.abs(one.raw.samples - flat.raw.samples).max() > 0.05 * largest
+    with pytest.raises(InputError, match="which slices it excites"):
+        lb.scan(lb.load_protocol("brain/t1-gre"), SCANNER, sphere, b0="slices")
+    with pytest.raises(InputError, match="known are volume, slices, off"):
+        lb.scan(quick, SCANNER, sphere, b0="slice")
 
 
 def test_what_the_machine_may_not_play_is_refused_before_anything_is_simulated(protocol, sphere):

@@ -22,8 +22,8 @@ from lauterbur.recon.reconstruction import reconstruct
 from lauterbur.safety.gate import clear
 from lauterbur.scanner.machine import Scanner
 from lauterbur.sequence.contrasts import build_program
-from lauterbur.shim.b0 import prescan_b0, shimmed_fields
-from lauterbur.shim.planned import run_prescan
+from lauterbur.shim.b0 import shimmed_fields
+from lauterbur.shim.planned import check_b0, run_prescan, shim_b0
 from lauterbur.shim.playing import apply_shim
 from lauterbur.shim.shim import Shim
 from lauterbur.study.archive import archive
@@ -48,7 +48,7 @@ def scan(
     shim: str | Shim | None = None,
     fields: FieldMaps | None = None,
     target: str | NDArray[np.bool_] | None = None,
-    b0_order: int | None = None,
+    b0: str = "volume",
     out: str | os.PathLike[str] | None = None,
     cache: str | os.PathLike[str] | None = None,
     progress: Progress = silent,
@@ -62,14 +62,15 @@ def scan(
     the weights are made for `target`: a name of subject.targets, a mask (z, y, x) of the subject, or None for what the
     protocol is about, or else the usual one. `cache`: a folder for solved fields.
 
-    The static field is shimmed over `target` first, whatever `shim` is: up to `b0_order`, by default all that the scanner's
-    coils can do; 0 adjusts the frequency alone.
+    The static field is shimmed over `target` first, whatever `shim` is, by all that the scanner's coils can do: for the `b0`
+    "volume", or anew in each of the "slices" of a 2D protocol; "off" adjusts the frequency alone.
     """
     if out is not None:
         check_target(out)
     clock = Clock(progress)
     with clock.stage("sequence"):
         program = build_program(protocol, scanner)
+        check_b0(program, b0)
     prescan = None
     target = usual_target(subject, protocol.target) if target is None else target
     if shim is None and fields is None:
@@ -78,14 +79,14 @@ def scan(
         with clock.stage("fields"):
             fields = solve_fields(scanner, subject)
         with clock.stage("B0 shim"):
-            b0 = prescan_b0(fields, scanner, shim_region(subject, target), order=b0_order)
-            fields = shimmed_fields(fields, b0)
+            shimmed = shim_b0(program, scanner, fields, shim_region(subject, target), b0)
+            fields = shimmed_fields(fields, shimmed)
     else:
         prescan = run_prescan(
-            program, scanner, subject, shim=shim or "cp", fields=fields, target=target, b0_order=b0_order,
+            program, scanner, subject, shim=shim or "cp", fields=fields, target=target, b0=b0,
             cache=cache, stage=clock.stage,
         )  # fmt: skip
-        b0 = prescan.b0
+        shimmed = prescan.b0
         program, fields = apply_shim(program, prescan.shim, scanner), prescan.fields
         with clock.stage("gate"):
             cleared = clear(program, scanner, fields, prescan.sar)
@@ -96,7 +97,7 @@ def scan(
 
     result = ScanResult(
         image, raw, program, protocol, scanner, subject.name, seed, engine,
-        cleared.findings, cleared.notes, clock.seconds, fields.provenance, b0, prescan,
+        cleared.findings, cleared.notes, clock.seconds, fields.provenance, shimmed, prescan,
     )  # fmt: skip
     if out is not None:
         archive(result, out, progress=progress)

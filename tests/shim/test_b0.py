@@ -9,7 +9,7 @@ import pytest
 from shim_fields import ellipsoid_fields
 
 from lauterbur.errors import InputError
-from lauterbur.fields.harmonics import solid_harmonics
+from lauterbur.fields.harmonics import shim_limits, solid_harmonics
 from lauterbur.scanner.machine import ShimCoils
 from lauterbur.scanner.profiles import load_scanner
 from lauterbur.shim.b0 import NAMES, b0_figures, design_b0, prescan_b0, shimmed_fields, solve_currents
@@ -100,6 +100,29 @@ def test_a_scanner_shims_with_its_own_coils():
     assert plain.names == ("f0",) and plain.after.rms == pytest.approx(plain.before.rms)
     with pytest.raises(InputError, match="up to order 1"):
         prescan_b0(fields, replace(scanner, shim_coils=ShimCoils(1)), order=2)
+
+
+def test_from_slice_to_slice_only_what_can_be_switched_changes():
+    fields, scanner = with_field(AMOUNTS, rough=40.0), load_scanner("5T")
+    slices = Slices(np.array([0, 0, 1.0]), fields.affine[2, 3] + 0.012 * np.arange(12), 0.012)
+    whole, each = prescan_b0(fields, scanner), prescan_b0(fields, scanner, slices=slices)
+    assert each.names == whole.names and each.coefficients.shape == (12, 9)
+    assert np.all(each.coefficients[:, 4:] == whole.coefficients[4:])  # second order: slow
+    assert np.ptp(each.coefficients[:, 1]) > 1000
+    assert np.all(each.coefficients[:, 3] == whole.coefficients[3])  # across a slice of one voxel nothing is known
+    assert each.after.rms < 0.7 * whole.after.rms and each.before.rms == pytest.approx(whole.before.rms)
+    inside = body(fields)
+    assert shimmed_fields(fields, each).off_resonance[inside].std() == pytest.approx(each.after.rms, rel=0.02)
+    weak = replace(scanner, shim_coils=replace(scanner.shim_coils, limits={**scanner.shim_coils.limits, "x": 9.0e-6}))
+    held = prescan_b0(fields, weak, slices=slices)  # 9 uT/m are 383 Hz/m, of some 400
+    assert np.abs(held.coefficients[:, 1]).max() == pytest.approx(b0_limit(weak, "x"), rel=1e-9)
+    assert each.after.rms < held.after.rms < whole.before.rms
+    only = prescan_b0(fields, scanner, order=0, slices=slices)  # the frequency of each slice
+    assert only.coefficients.shape == (12, 1) and each.after.rms < only.after.rms < only.before.rms
+
+
+def b0_limit(scanner, name):
+    return shim_limits(scanner, 2)[name]
 
 
 def test_a_train_is_designed_for_what_the_b0_shim_leaves():

@@ -97,9 +97,9 @@ def scan(
     fields: FieldsFile = None,
     target: Target = None,
     cache: Cache = None,
-    no_shim_coils: Annotated[
-        bool, typer.Option("--no-shim-coils", help="Shim coils stay off; only the frequency is adjusted.")
-    ] = False,
+    b0: Annotated[
+        str, typer.Option(help="Shim of the static field: volume, slices (another in each), or off (frequency only).")
+    ] = "volume",
     as_json: Json = False,
 ) -> None:
     """Scan a subject: from a protocol to images, raw data and a report."""
@@ -121,9 +121,8 @@ def scan(
             machine, patient, lambda: build_program(wanted, machine), shim=shim, fields=fields, target=target, cache=cache,
             protocol=wanted,
         )  # fmt: skip
-        order = 0 if no_shim_coils else None
         result = play(
-            wanted, machine, patient, seed=seed, engine=engine, coils=kept, b0_order=order, out=out, progress=progress,
+            wanted, machine, patient, seed=seed, engine=engine, coils=kept, b0=b0, out=out, progress=progress,
             **prescan,
         )  # fmt: skip
     tell_of_cache(result.fields)

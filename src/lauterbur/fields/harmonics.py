@@ -47,11 +47,12 @@ def best_terms(
     order: int,
     *,
     limits: Mapping[str, float] | None = None,
+    usual: Float | None = None,
 ) -> Float:
     """(term,) Hz/m^degree, as NAMES: what coils add so that field (voxel,) Hz at position (voxel, 3) m is smallest by least squares.
 
     order: 0 (frequency), 1 (linear) or 2; limits: the largest of a term either way, Hz/m^degree. A term that is flat over
-    the voxels is left to the frequency.
+    the voxels stays at its `usual` value, else at 0: the frequency does the same.
     """
     names = names_of(order)
     unknown = sorted(set(limits or {}) - set(names))
@@ -60,8 +61,12 @@ def best_terms(
     scale = SCALE ** np.array(DEGREES[: len(names)], float)
     most = np.array([(limits or {}).get(name, np.inf) for name in names]) * scale
     basis = np.stack(solid_harmonics(position / SCALE, order), axis=-1)
-    most[1:][np.ptp(basis, axis=0)[1:] < 1e-6 * np.max(np.abs(basis), initial=1.0)] = 0.0
-    return solve_currents(field, basis, -most, most) / scale
+    start = np.zeros(len(names)) if usual is None else usual * scale
+    low, high = -most - start, most - start
+    flat = np.ptp(basis, axis=0) < 1e-6 * np.max(np.abs(basis), initial=1.0)
+    flat[0] = False
+    low[flat] = high[flat] = 0.0
+    return (start + solve_currents(np.asarray(field, float) + basis @ start, basis, low, high)) / scale
 
 
 def names_of(order: int) -> tuple[str, ...]:

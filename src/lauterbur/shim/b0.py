@@ -4,6 +4,7 @@
     design_b0(fields, target, order=2, limits={"z2": 2000})                  # Hz/m^2: what a coil can do
     design_b0(fields, target, order=1, slices=slices)                        # other currents in every slice
     prescan_b0(fields, scanner, target)                                      # this scanner's coils, within their limits
+    prescan_b0(fields, scanner, target, slices=slices)                       # what can be switched, slice by slice
     shimmed_fields(fields, b0)                                               # the fields with it on
     solve_currents(field, basis, low, high)                                  # plain arrays: measured coils
 
@@ -50,6 +51,8 @@ __all__ = [
     "solve_currents",
 ]
 Float = NDArray[np.float64]
+B0_SHIMS = ("volume", "slices", "off")  # of a scan: one for all, another in every slice, the frequency alone
+SWITCHED = 1  # order that a machine changes from slice to slice: frequency and gradient offsets; coils of higher order are slow
 SAME = 1e-3  # Hz at RADIUS, of a term: no other shim
 RADIUS = 0.1  # m
 
@@ -82,29 +85,33 @@ def design_b0(
 ) -> B0Shim:
     names = names_of(order)
     place, field = _unshimmed(fields, target)
-    groups = [np.arange(len(place))] if slices is None else members(slices, place)
-    source = nearest_filled(groups)
-    terms, left = {}, field.copy()
-    for i in sorted(set(source)):
-        here = groups[i]
-        terms[i] = best_terms(field[here], place[here], order, limits=limits)
-        left[here] = field[here] + np.stack(solid_harmonics(place[here], order), axis=-1) @ terms[i]
-    seen = np.unique(np.concatenate([groups[i] for i in sorted(set(source))]))
-    coefficients = np.array([terms[i] for i in source])
-    before = _spread(field[seen] - field[seen].mean())
-    coefficients = coefficients[0] if slices is None else coefficients
-    return B0Shim(names, coefficients, slices, before, _spread(left[seen]), dict(limits or {}))
+    if slices is None:
+        terms = best_terms(field, place, order, limits=limits)
+        left = field + np.stack(solid_harmonics(place, order), axis=-1) @ terms
+        return B0Shim(names, terms, None, _spread(field - field.mean()), _spread(left), dict(limits or {}))
+    return _slice_wise(place, field, names, slices, order, limits)
 
 
 def prescan_b0(
-    fields: FieldMaps, scanner: Scanner, target: NDArray[np.bool_] | str | None = None, *, order: int | None = None
+    fields: FieldMaps,
+    scanner: Scanner,
+    target: NDArray[np.bool_] | str | None = None,
+    *,
+    order: int | None = None,
+    slices: Slices | None = None,
 ) -> B0Shim:
     """Over the whole target, by the scanner's coils within their limits; order 0: only its frequency is adjusted.
 
+    With slices frequency and gradient offsets are then adjusted anew in each of them; coils of higher order stay as for the volume.
     Where what is on already is the best, it stays as it is, to the bit.
     """
     order = scanner.shim_coils.order if order is None else order
-    b0 = design_b0(fields, target, order=order, limits=shim_limits(scanner, order))
+    limits = shim_limits(scanner, order)
+    b0 = design_b0(fields, target, order=order, limits=limits)
+    if slices is not None:
+        place, field = _unshimmed(fields, target)
+        switched = min(order, SWITCHED)
+        return _slice_wise(place, field, b0.names, slices, switched, limits, b0.coefficients)
     if fields.shim is not None and len(fields.shim) == len(b0.coefficients):
         reach = RADIUS ** np.array(DEGREES[: len(b0.coefficients)], float)
         if np.all(np.abs(b0.coefficients - fields.shim) * reach < SAME):
@@ -141,6 +148,34 @@ def b0_figures(b0: B0Shim) -> dict[str, Any]:
             n: float(c / b0.limits[n]) for n, c in zip(b0.names, largest, strict=True) if b0.limits.get(n, 0.0) > 0
         },
     }
+
+
+def _slice_wise(
+    place: Float,
+    field: Float,
+    names: tuple[str, ...],
+    slices: Slices,
+    order: int,
+    limits: Mapping[str, float] | None,
+    held: Float | None = None,
+) -> B0Shim:
+    """Other terms up to the order in every slice, near those `held` (term,), of which the rest is on in all."""
+    n_free = len(names_of(order))
+    free = {name: most for name, most in (limits or {}).items() if name in names[:n_free]}
+    groups = members(slices, place)
+    source = nearest_filled(groups)
+    filled = sorted(set(source))
+    harmonics = np.stack(solid_harmonics(place, DEGREES[len(names) - 1]), axis=-1)
+    common = field if held is None else field + harmonics[:, n_free:] @ held[n_free:]
+    left = common.copy()
+    rows = np.zeros((len(source), len(names))) if held is None else np.tile(held, (len(source), 1))
+    for i in filled:
+        here = groups[i]
+        rows[i, :n_free] = best_terms(common[here], place[here], order, limits=free, usual=rows[i, :n_free])
+        left[here] = common[here] + harmonics[here, :n_free] @ rows[i, :n_free]
+    seen = np.unique(np.concatenate([groups[i] for i in filled]))
+    before = _spread(field[seen] - field[seen].mean())
+    return B0Shim(names, rows[source], slices, before, _spread(left[seen]), dict(limits or {}))
 
 
 def _unshimmed(fields: FieldMaps, target: NDArray[np.bool_] | str | None) -> tuple[Float, Float]:

@@ -24,10 +24,10 @@ from lauterbur.program import Program
 from lauterbur.safety.limits import iec_limits
 from lauterbur.safety.sar import SarModel, sar_model
 from lauterbur.scanner.machine import Scanner
-from lauterbur.shim.b0 import B0Shim, prescan_b0, shimmed_fields
+from lauterbur.shim.b0 import B0_SHIMS, B0Shim, prescan_b0, shimmed_fields
 from lauterbur.shim.budget import budget_of
 from lauterbur.shim.shim import MODES, Shim, Target, design_shim
-from lauterbur.shim.slices import slices_of
+from lauterbur.shim.slices import Slices, slices_of
 from lauterbur.shim.static import STATIC_MODES
 from lauterbur.shim.trains import plan_of
 from lauterbur.subject.anatomy import Subject
@@ -74,6 +74,22 @@ def plan_shim(
     )
 
 
+def check_b0(program: Program, b0: str) -> Slices | None:
+    """The slices that a B0 shim of this kind is made for: None but for "slices". InputError where the program has none."""
+    if b0 not in B0_SHIMS:
+        raise InputError(f"B0 shim {b0!r:.80}; known are {', '.join(B0_SHIMS)}")
+    return slices_of(program) if b0 == "slices" else None
+
+
+def shim_b0(program: Program, scanner: Scanner, fields: FieldMaps, region: NDArray[np.bool_], b0: str) -> B0Shim:
+    """For this program, over a region (z, y, x): one shim ("volume"), one for each of its slices ("slices"), no coils ("off").
+
+    What a slice plays acts on the spins nearest to it (shimmed_fields): slices are excited and read one after the other, and what
+    their coils do meanwhile elsewhere turns only what is not read.
+    """
+    return prescan_b0(fields, scanner, region, order=0 if b0 == "off" else None, slices=check_b0(program, b0))
+
+
 @dataclass(frozen=True, eq=False)
 class Prescan:
     """What was found out about a subject before a scan, and the shim that was made of it."""
@@ -92,16 +108,15 @@ def run_prescan(
     shim: str | Shim = "cp",
     fields: FieldMaps | None = None,
     target: str | NDArray[np.bool_] | None = None,
-    b0_order: int | None = None,
+    b0: str = "volume",
     cache: str | os.PathLike[str] | None = None,
     stage: Stage = silent,
     **options: Any,
 ) -> Prescan:
     """Fields by Maxwell where none are given, B0 shim, SAR model, and a shim for this program where only its mode is given.
 
-    target: a name of subject.targets, a mask (z, y, x) on the subject's grid, or None for the usual one. b0_order: of the B0
-    shim over it, by default the scanner's; 0: only the frequency is adjusted. cache: a folder for solved fields. options go
-    to plan_shim.
+    target: a name of subject.targets, a mask (z, y, x) on the subject's grid, or None for the usual one. b0: how the static field
+    is shimmed over it, see `shim_b0`. cache: a folder for solved fields. options go to plan_shim.
     """
     if fields is None:
         with stage("fields") as told:
@@ -111,15 +126,15 @@ def run_prescan(
             "these fields hold no electric field, so that heating cannot be judged; solve them with method='maxwell'"
         )
     with stage("B0 shim"):
-        b0 = prescan_b0(fields, scanner, shim_region(subject, target), order=b0_order)
-        fields = shimmed_fields(fields, b0)
+        shimmed = shim_b0(program, scanner, fields, shim_region(subject, target), b0)
+        fields = shimmed_fields(fields, shimmed)
     with stage("SAR model") as told:
         sar = sar_model(fields, progress=lambda done: told(done, "SAR model"))
     if isinstance(shim, Shim):
-        return Prescan(fields, sar, shim, b0)
+        return Prescan(fields, sar, shim, shimmed)
     with stage("shim"):
         if target is None:
             target = usual_target(subject)
         mask = target_mask(subject, target) if isinstance(target, str) else target
         made = plan_shim(program, scanner, fields, sar, target=mask, mode=shim, **options)
-    return Prescan(fields, sar, replace(made, target=target if isinstance(target, str) else "mask"), b0)
+    return Prescan(fields, sar, replace(made, target=target if isinstance(target, str) else "mask"), shimmed)

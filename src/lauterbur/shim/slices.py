@@ -50,18 +50,19 @@ def slices_of(program: Program) -> Slices:
 
 
 def members(slices: Slices, position: NDArray[np.float64]) -> list[NDArray[np.intp]]:
-    """Per slice the voxels whose middles lie in it; where there are none, those of the plane of voxels nearest to it."""
+    """Per slice the voxels whose middles lie in it; where there are none and it meets what the voxels span, those nearest to it."""
     along = position @ slices.normal
+    low, high = along.min(initial=np.inf), along.max(initial=-np.inf)
     found = []
     for middle in slices.positions:
         away = np.abs(along - middle)
         inside = np.flatnonzero(away <= slices.thickness / 2)
-        if not len(inside) and np.min(away) <= slices.thickness:
+        if not len(inside) and low - slices.thickness <= middle <= high + slices.thickness:
             inside = np.flatnonzero(away <= np.min(away) + slices.thickness / 2)
         found.append(inside)
     if not any(len(m) for m in found):
         raise InputError(
-            f"none of the {len(found)} slices meets the target: it reaches from {along.min():.4g} to {along.max():.4g} m along "
+            f"none of the {len(found)} slices meets the target: it reaches from {low:.4g} to {high:.4g} m along "
             f"their normal, they lie from {slices.positions.min():.4g} to {slices.positions.max():.4g} m"
         )
     return found
