@@ -47,6 +47,7 @@ def folder(tmp_path_factory):
     (home / "small.toml").write_text(PROTOCOL)
     for channels in (2, 8):
         write_shim(Shim("cp", "body", np.ones(channels, complex), 0.01), home / f"shim{channels}.json")
+    write_shim(Shim("cp", "body", np.ones(8, complex), 0.01, array="body8"), home / "body8.json")
     (home / "broken.json").write_text('{"lauterbur_shim": 1, "mode": "cp"}')
     (home / "typo.toml").write_text(PROTOCOL + 'target = "livr"\n')
     return home
@@ -208,6 +209,7 @@ def test_targets_that_do_not_exist_are_refused(folder):
     ("shim2.json", ("shim2.json", "2 channels", "5T has 8")),
     ("broken.json", ("broken.json", "missing")),
     ("none.json", ("none.json",)),
+    ("body8.json", ("drives transmit array body8", "head8 lies around")),
     ("spokes", ("3D",)),
 ])  # fmt: skip
 def test_shims_that_cannot_be_played_are_refused_before_fields_are_solved(folder, shim, words):

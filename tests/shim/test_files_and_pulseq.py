@@ -27,12 +27,20 @@ def some_shim(n_slices=1, is_train=True, seed=0):
     slices = None if n_slices == 1 else Slices(np.array([0, 0.6, 0.8]), np.arange(n_slices) * 0.005, 0.004)
     weights = w[:, 0] if n_slices > 1 else w[0, 0]
     return Shim(
-        "kt-points", "mask", weights, 0.07, slices, pulse if is_train else None, np.arange(4.0), {"variation": 0.1}
+        "kt-points",
+        "mask",
+        weights,
+        0.07,
+        slices,
+        pulse if is_train else None,
+        np.arange(4.0),
+        {"variation": 0.1},
+        "head8",
     )
 
 
 def as_record(shim):
-    return {name: getattr(shim, name) for name in ("mode", "target", "reference_drive", "promised")}
+    return {name: getattr(shim, name) for name in ("mode", "target", "array", "reference_drive", "promised")}
 
 
 @pytest.mark.parametrize("n_slices", [1, 3])

@@ -35,3 +35,9 @@ class FieldMaps:
     provenance: Mapping[str, Any] = field(
         default_factory=dict
     )  # which solver, with what: "quasi-static", "uniform" ...
+
+    @property
+    def transmit_array(self) -> str:
+        """Name of the transmit array that made b1_plus; "" where nobody says."""
+        told = self.provenance.get("transmit")
+        return str(told.get("array", "")) if isinstance(told, Mapping) else ""

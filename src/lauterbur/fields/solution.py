@@ -127,6 +127,11 @@ def solve_fields(
     return replace(fields, provenance={**fields.provenance, "cache": damaged}) if damaged else fields
 
 
+def transmit_array(scanner: Scanner, subject: Subject) -> str:
+    """Name of the array that `solve_fields` drives around this subject unless told another."""
+    return position(scanner, surface(coarse_body(subject, scanner.larmor_frequency, RECEIVE_STEP))).array.name
+
+
 def _owner(scanner: Scanner, subject: Subject) -> dict[str, Any]:
     return {
         "scanner": scanner.name,

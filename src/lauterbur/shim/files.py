@@ -30,6 +30,7 @@ def write_shim(shim: Shim, path: str | os.PathLike[str]) -> None:
         "lauterbur_shim": VERSION,
         "mode": shim.mode,
         "target": shim.target,
+        "array": shim.array,
         "reference_drive": float(shim.reference_drive),
         "weights": _pairs(shim.weights),
         "slices": None
@@ -115,7 +116,8 @@ def _shim(record: dict[str, Any]) -> Shim:
         )
     b0 = None if record["b0"] is None else _real(record["b0"], "b0", (1, 2))
     promised = {str(name): float(value) for name, value in dict(record["promised"]).items()}
-    return Shim(record["mode"], str(record["target"]), weights, drive, s, pulse, b0, promised)
+    array = str(record.get("array", ""))  # files of before 2026-12 do not say
+    return Shim(record["mode"], str(record["target"]), weights, drive, s, pulse, b0, promised, array)
 
 
 def _pairs(values: np.ndarray) -> list:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from lauterbur.errors import InputError
 from lauterbur.fields.maps import FieldMaps
-from lauterbur.fields.solution import solve_fields
+from lauterbur.fields.solution import solve_fields, transmit_array
 from lauterbur.program import Program
 from lauterbur.safety.limits import iec_limits
 from lauterbur.safety.sar import SarModel, sar_model
@@ -74,6 +74,15 @@ def plan_shim(
     )
 
 
+def check_array(shim: Shim, array: str) -> None:
+    """InputError where a shim is known to be for other channels than these."""
+    if shim.array and array and shim.array != array:
+        raise InputError(
+            f"this shim drives transmit array {shim.array}, and {array} lies around this subject: channels of one mean nothing to the "
+            "other; design a shim for it"
+        )
+
+
 def check_b0(program: Program, b0: str) -> Slices | None:
     """The slices that a B0 shim of this kind is made for: None but for "slices". InputError where the program has none."""
     if b0 not in B0_SHIMS:
@@ -118,6 +127,8 @@ def run_prescan(
     target: a name of subject.targets, a mask (z, y, x) on the subject's grid, or None for the usual one. b0: how the static field
     is shimmed over it, see `shim_b0`. cache: a folder for solved fields. options go to plan_shim.
     """
+    if isinstance(shim, Shim):
+        check_array(shim, transmit_array(scanner, subject) if fields is None else fields.transmit_array)
     if fields is None:
         with stage("fields") as told:
             fields = solve_fields(scanner, subject, method="maxwell", cache=cache, progress=told)

@@ -45,6 +45,7 @@ class Shim:
     pulse: CompositePulse | None = None  # kT-points or spokes, in place of excitations
     b0: NDArray[np.float64] | None = None  # coefficients of the B0 shim (see b0.py), or (slice, coefficient)
     promised: Mapping[str, float] = field(default_factory=dict)  # uniformity, SAR, power; see promise.py
+    array: str = ""  # transmit array whose channels these are; "": nobody says
 
 
 def design_shim(
@@ -100,7 +101,17 @@ def design_shim(
             "off-resonance spread before, Hz": b0.before.rms,
             "off-resonance spread, Hz": b0.after.rms,
         }
-    return Shim(mode, words, weights, drive, slices, pulse, None if b0 is None else b0.coefficients, figures)
+    coefficients = None if b0 is None else b0.coefficients
+    return Shim(mode, words, weights, drive, slices, pulse, coefficients, figures, _array_of(fields))
+
+
+def _array_of(fields: FieldMaps | Sequence[FieldMaps]) -> str:
+    names = {f.transmit_array for f in ([fields] if isinstance(fields, FieldMaps) else fields)}
+    if len(names) > 1:
+        raise InputError(
+            f"the subjects' fields are of different transmit arrays: {', '.join(repr(n) for n in sorted(names))}"
+        )
+    return names.pop()
 
 
 def reference_drive(b1: Complex, weights: Complex) -> float:
