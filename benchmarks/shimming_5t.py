@@ -6,7 +6,8 @@
     python benchmarks/shimming_5t.py head brain --fields head.h5 --universal universal.json    # of benchmarks/universal.py --out
 
 Excitations are those of a spoiled gradient echo (10 deg, TR 20 ms); static shims play the same angle by hard pulses of the
-same total length, spokes by selective ones of 1 ms, slice by slice. First-level limits.
+same total length, spokes by selective ones of 1 ms, slice by slice. First-level limits, which every slice keeps as if it were played
+all the time.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def design(
     plan, slices = None, None
     if kind == "kt-points":
         plan = plan_train(scanner, flip_angle=angle, tr=TR, n_points=int(number), duration=PULSE)
-    elif mode in ("sar, slices", "spokes 2"):
+    elif mode == "sar, slices" or kind == "spokes":
         kind = kind.rstrip(",")
         place = site(fields, mask).position[:, 2]
         thickness = float(np.linalg.norm(transmit_affine(fields)[:3, 2]))

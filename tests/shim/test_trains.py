@@ -119,6 +119,22 @@ def test_small_angles_add_as_small_tip_theory_says(fields):
     assert np.allclose(played(train, task, still)[0], 0.01 * np.abs(pattern), atol=3e-6 * np.abs(pattern).max())
 
 
+def test_a_train_that_has_nothing_to_gain_from_a_pulse_more_loses_nothing_by_it(fields):
+    """Three voxels that one pulse turns alike, far off resonance: halves with a gap between them would not add up."""
+    s, w = voxels_of(fields)
+    few = Voxels(np.ascontiguousarray(s.b1[:, :3]), s.position[:3], np.array([170.0, 185.0, 200.0]))
+    free = Task(np.radians(10), 1e-4, 3e-3, np.eye(3), 30.0, FREE)
+    limit = 1.3 * np.linalg.norm(design_train(few, free, 1, [w], reach=8.0).weights) ** 2
+    held = Forms(
+        np.eye(8)[None] / limit / (free.angle / (2 * np.pi * free.duration)) ** 2, ("power",), np.ones(1), None
+    )
+    for forms in (FREE, held):
+        task = replace(free, per_pulse=forms)
+        for n in (1, 2, 3):
+            angle, _ = played(design_train(few, task, n, [w], reach=8.0), task, few)
+            assert np.abs(angle / task.angle - 1).max() < 0.01, n
+
+
 @pytest.mark.parametrize("angle", [10, 90])
 def test_one_more_pulse_is_never_worse(fields, angle):
     voxels, w = voxels_of(fields)

@@ -128,7 +128,18 @@ def design_composite(
         source = nearest_filled(found)
         groups = [found[i] for i in source]
         references = list(np.atleast_2d(weights)) if weights.ndim == 2 else [weights] * len(groups)
-        made = {i: _design(_some(voxels, found[i]), task, plan, [references[i]], seed) for i in sorted(set(source))}
+        at = slices.positions  # type: ignore[union-attr]
+        made = {
+            i: _design(
+                _some(voxels, found[i]),
+                task,
+                plan,
+                [references[i]],
+                seed,
+                where=f"in slice {i + 1} at {1e3 * at[i]:.0f} mm ",
+            )
+            for i in sorted(set(source))
+        }
         trains = [made[i] for i in source]
     rephase = [
         rephasing(t, task, _some(voxels, g), reference)
@@ -197,13 +208,13 @@ def rephasing(train: Train, task: Task, voxels: Voxels, reference: Complex) -> F
 
 
 def _design(
-    voxels: Voxels, task: Task, plan: TrainPlan, starts: list[Complex], seed: int, n_subjects: int = 1
+    voxels: Voxels, task: Task, plan: TrainPlan, starts: list[Complex], seed: int, n_subjects: int = 1, where: str = ""
 ) -> Train:
     train = design_train(voxels, task, plan.n_points, starts, reach=plan.reach, n_subjects=n_subjects, seed=seed)
     angle, _ = played(train, task, voxels)
     if not np.mean(angle) >= LEAST_ANGLE * task.angle:
         raise InputError(
-            f"the limits allow a mean of {np.degrees(np.mean(angle)):.3g} of {np.degrees(task.angle):.3g} deg with "
+            f"{where}the limits allow a mean of {np.degrees(np.mean(angle)):.3g} of {np.degrees(task.angle):.3g} deg with "
             f"{plan.n_points} pulses of {plan.duration * 1e6:.0f} us every {plan.repetition_time * 1e3:.3g} ms; lower the flip "
             "angle, or lengthen the pulses or the repetition time"
         )

@@ -2,7 +2,7 @@
 
 Small-tip: M_xy ~ sum_j exp(-2 pi i kappa_j.r) w_j.b1, kappa_j the gradient area still to come after pulse j; weights for a
 set of places by magnitude least squares (Setsompop et al., MRM 2008, 59:908). A train with one more pulse is never worse:
-it may also begin as the shorter one with its last pulse split in two.
+it may also begin as the shorter one after a pulse of nothing.
 """
 
 from __future__ import annotations
@@ -48,12 +48,9 @@ def _grown(voxels: Voxels, task: Task, n_pulses: int, start: Complex, reach: flo
     train = refine(Train(start[None], np.zeros((0, len(task.directions)))), task, voxels)
     candidates = _lattice(reach, len(task.directions))
     for n in range(2, n_pulses + 1):
-        if _error(train, task, voxels) < GOOD**2:
-            train = _split(train, n)
-            continue
-        starts = [_split(train, n)] + [
-            _extended(train, task, voxels, k) for k in _useful(train, task, voxels, candidates)
-        ]
+        starts = [_split(train, n), _preceded(train, n)]
+        if not _error(train, task, voxels) < GOOD**2:
+            starts += [_extended(train, task, voxels, k) for k in _useful(train, task, voxels, candidates)]
         quick = [refine(s, task, voxels, mus=(1e-4, 1e-5), n_steps=12) for s in starts]
         order = np.argsort([_error(t, task, voxels) for t in quick])
         best = [refine(quick[i], task, voxels, mus=(1e-5, LAST_MU), n_steps=60) for i in order[:2]]
@@ -132,7 +129,14 @@ def _extended(train: Train, task: Task, voxels: Voxels, k: Float) -> Train:
     return Train(w.reshape(n + 1, n_tx) * (n + 1), steps)
 
 
+def _preceded(train: Train, n: int) -> Train:
+    """The same rotations after a pulse of nothing: each lasts as long, so all amplitudes follow the nominal one."""
+    nothing = np.zeros((1, train.weights.shape[1]), complex)
+    weights = np.concatenate((nothing, train.weights)) * (n / (n - 1))
+    return Train(weights, np.concatenate((np.zeros((1, train.steps.shape[1])), train.steps)))
+
+
 def _split(train: Train, n: int) -> Train:
-    """The same rotations by one pulse more: each lasts as long, so all amplitudes follow the nominal one."""
+    """The same with its last pulse in two, which off-resonance turns between them."""
     weights = np.concatenate((train.weights[:-1], train.weights[-1:] / 2, train.weights[-1:] / 2)) * (n / (n - 1))
     return Train(weights, np.concatenate((train.steps, np.zeros((1, train.steps.shape[1])))))
