@@ -4,14 +4,16 @@
     python benchmarks/vessel_wall.py --out folder             # three subjects, four seeds
 
 The twin plays `brain/vessel-wall` (every second line and partition, SENSE) and `brain/vessel-wall-fast` (Poisson disc,
-compressed sensing) on heads with a circle of Willis: with its plaques and its flap, and healthy. Only 4 cm of it (2.4 cm if quick) about the circle
+compressed sensing, and the learned prior of the same data) on heads with a circle of Willis: with its plaques and its flap, and healthy. Only 4 cm of it (2.4 cm if quick) about the circle
 are played and heard: readout gradient, bandwidth per pixel and resolution are the protocol's, the field of view along the readout
 is cut (no sample of the rest would reach these planes after the readout transform), so that the
-volume is 80 (48) of its 480 planes. Signals are simulated once; noise is added by the scanner's receivers as often as there are seeds.
+volume is 80 (48) of its 480 planes. Signals are simulated once, and kept in the folder: a second run only reconstructs. Noise is added by the
+scanner's receivers as often as there are seeds.
 
 Measured where vessels are lone and healthy: lumen and wall (study/vessel_wall.py) beside the truth, and how many sections show
 no edge: none at all, and none that stands out of the noise of a sample, the same bar for every arm. (What compressed sensing leaves has less
-noise than that, so signals in its units tell brightness, not the noise of that image.) Detected: by an observer who knows place and shape, lesion against the same place in the healthy subject; area under
+noise than that, so signals in its units tell brightness, not the noise of that image: how much a wall's pixels differ from seed to seed
+does.) Detected: by an observer who knows place and shape, lesion against the same place in the healthy subject; area under
 the ROC curve over lesions, seeds and subjects. The observations of a lesion are in units of its healthy mean.
 """
 
@@ -21,6 +23,7 @@ import argparse
 import json
 import time
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +46,8 @@ from lauterbur.subject.population import vary
 from lauterbur.subject.vessels import PLAQUE, WALL, circle_of_willis, with_vessels
 from lauterbur.units import deg, mm
 
-ARMS = {"brain/vessel-wall": "sense", "brain/vessel-wall-fast": "cs"}
+SLOW, FAST = "brain/vessel-wall", "brain/vessel-wall-fast"
+ARMS = ((SLOW, "sense"), (FAST, "cs"), (FAST, "learned"))  # protocol and reconstruction
 REACH = 8 * mm  # about a lesion
 RECEIVERS = 12
 SUBJECTS = (  # size, tilt about x, y, z
@@ -71,7 +75,7 @@ class Outcome:
     found: list[Section]
     with_it: list[float]  # per lesion
     without: list[float]
-    wall: float  # mean signal of wall, in standard deviations of the noise of a sample
+    walls: NDArray[np.float64]  # signal of the wall's pixels, in standard deviations of the noise of a sample
     edgeless: float  # share of sections without a wall, however little it would have to stand out
     image: Image
 
@@ -85,6 +89,7 @@ def thin(protocol: Protocol, slab: Slab) -> Protocol:
     )
 
 
+@lru_cache(maxsize=1)
 def heads(number: int) -> tuple[Subject, Subject]:
     """The same head with and without lesions."""
     size, tilt = SUBJECTS[number]
@@ -96,15 +101,18 @@ def heads(number: int) -> tuple[Subject, Subject]:
 
 
 def signals(
-    program: Program, scanner: Scanner, sick: Subject, healthy: Subject, slab: Slab
+    program: Program, scanner: Scanner, sick: Subject, healthy: Subject, slab: Slab, kept: Path
 ) -> tuple[RawData, RawData, ReceiveChain]:
-    """Noise-free raw data of both: what is not in a vessel is the same, and is played once."""
+    """Noise-free raw data of both: what is not in a vessel is the same, and is played once; read where they were `kept`."""
     fields = lb.solve_fields(scanner, sick)
     half = slab.depth / 2 + 2 * mm
     around = spins_from(
         sick, fields, scanner, region=np.array([[-1, -1, slab.middle - half], [1, 1, slab.middle + half]])
     )
     chain = receive_chain(fields, scanner, around, coils=RECEIVERS)
+    files = [kept.with_name(f"{kept.name}-{which}.mrd") for which in ("sick", "healthy")]
+    if all(file.exists() for file in files):
+        return lb.read_raw(files[0]), lb.read_raw(files[1]), chain
     told = {"accuracy": IMAGING, "larmor_frequency": scanner.larmor_frequency}
     common = lb.simulate(program, around, sensitivities(chain, around), **told)
     both = []
@@ -115,6 +123,8 @@ def signals(
         points = points_from(replace(subject, points=cut), fields, scanner)
         own = lb.simulate(program, points, sensitivities(chain, points), **told)
         both.append(replace(common, samples=common.samples + own.samples))
+    for raw, file in zip(both, files, strict=True):
+        lb.write_raw(raw, file)
     return both[0], both[1], chain
 
 
@@ -158,7 +168,7 @@ def judged(images: tuple[Image, ...], sick: Subject, healthy: Subject, slab: Sla
         sections(bad, images[0].affine, sick.vessels, noise=1.0),
         [seen(bad, w) for w in weights],
         [seen(good, w) for w in weights],
-        float(good[walls].mean()),
+        good[walls],
         float(np.mean([np.isnan(one.wall) for one in told_apart])),
         images[0],
     )
@@ -173,7 +183,16 @@ def spread(values: list[float], seed: int = 0) -> tuple[float, float, float]:
     return float(kept.mean()), *(float(v) for v in np.percentile(drawn, (2.5, 97.5)))
 
 
-def row(name: str, outcomes: list[Outcome], lesions: list[str]) -> dict:
+def steadiness(outcomes: list[Outcome], n_seeds: int) -> float:
+    """Mean of the walls' pixels over their deviation from seed to seed: signal to noise of the image itself."""
+    ratios = []
+    for lo in range(0, len(outcomes), n_seeds):
+        pixels = np.stack([outcome.walls for outcome in outcomes[lo : lo + n_seeds]])
+        ratios.append(pixels.mean() / np.sqrt(np.mean(pixels.var(axis=0, ddof=1))))
+    return float(np.mean(ratios))
+
+
+def row(name: str, outcomes: list[Outcome], lesions: list[str], n_seeds: int) -> dict:
     found = [one for outcome in outcomes for one in outcome.found]
     lumen = [(s.lumen - s.true_lumen) / mm for s in found]
     wall = [(s.wall - s.true_wall) / mm for s in found]
@@ -192,7 +211,9 @@ def row(name: str, outcomes: list[Outcome], lesions: list[str]) -> dict:
         "lumen s.d., mm": float(np.nanstd(lumen)),
         "wall error, mm": spread(wall),
         "wall s.d., mm": float(np.nanstd(wall)),
-        "wall signal, noise of a sample": float(np.mean([o.wall for o in outcomes])),
+        "wall signal, noise of a sample": float(np.mean([o.walls.mean() for o in outcomes])),
+        "wall signal, its change by seed": steadiness(outcomes, n_seeds),
+        "sharpness of the lumen, 1/mm": spread([s.sharpness * mm for s in found]),
         "wall over lumen": float(np.nanmedian([s.contrast for s in found])),
         "area under ROC": both,
         "area, each lesion": per_lesion,
@@ -243,6 +264,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one subject, two noise seeds")
     parser.add_argument("--scanners", nargs="+", default=["5T", "3T"])
+    parser.add_argument("--signals", action="store_true", help="only play, and keep the signals")
     parser.add_argument("--out", type=Path, default=Path("vessel_wall"))
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
@@ -250,16 +272,19 @@ def main() -> None:
     slab = QUICK if given.quick else WHOLE
     told, shown, lesions = {}, {}, places(heads(0)[0], slab)
     for scanner in map(lb.load_scanner, given.scanners):
-        for arm, method in ARMS.items():
+        for arm, method in ARMS:
             protocol = lb.load_protocol(arm)
             minutes = duration(lb.build_program(protocol, scanner)) / 60
-            name = f"{scanner.name}, {minutes:.1f} min, {method}"
-            outcomes = []
+            name, outcomes = f"{scanner.name}, {minutes:.1f} min, {method}", []
             for number in range(n_subjects):
                 sick, healthy = heads(number)
                 start = time.perf_counter()
-                *both, chain = signals(lb.build_program(thin(protocol, slab), scanner), scanner, sick, healthy, slab)
-                print(f"{name}, subject {number}: played in {time.perf_counter() - start:.0f} s", flush=True)
+                kept = given.out / f"{scanner.name}-{arm.replace('/', '-')}-{number}-{1e3 * slab.depth:.0f}mm"
+                program = lb.build_program(thin(protocol, slab), scanner)
+                *both, chain = signals(program, scanner, sick, healthy, slab, kept)
+                print(f"{name}, subject {number}: signals in {time.perf_counter() - start:.0f} s", flush=True)
+                if given.signals:
+                    continue
                 for seed in range(n_seeds):
                     start = time.perf_counter()
                     images = tuple(
@@ -267,9 +292,11 @@ def main() -> None:
                     )
                     outcomes.append(judged(images, sick, healthy, slab))
                     print(f"  seed {seed}: {time.perf_counter() - start:.0f} s", flush=True)
-            told[name] = row(name, outcomes, [lesion for lesion, _ in lesions])
+            if given.signals:
+                continue
+            told[name] = row(name, outcomes, [lesion for lesion, _ in lesions], n_seeds)
             shown[name] = outcomes[0].image
-            write_nifti(shown[name], given.out / f"{scanner.name}-{arm.replace('/', '-')}.nii.gz")
+            write_nifti(shown[name], given.out / f"{scanner.name}-{arm.replace('/', '-')}-{method}.nii.gz")
             (given.out / "vessel_wall.json").write_text(json.dumps(told, indent=1))
             picture(shown, heads(0)[0], slab, given.out / "vessel_wall.png")
 

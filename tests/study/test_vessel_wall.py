@@ -65,6 +65,12 @@ def test_a_wall_thinner_than_the_blur_looks_as_wide_as_the_blur():
     assert np.mean([s.wall for s in found]) == pytest.approx(width, rel=0.1)
 
 
+@pytest.mark.parametrize("blur", [0.25 * mm, 0.4 * mm])
+def test_the_sharpness_of_an_edge_is_that_of_its_blur(blur):
+    found = sections(image_of(4 * mm, 2 * mm, blur=blur), AFFINE, Vasculature((straight(4 * mm, 2 * mm),)))
+    assert np.mean([s.sharpness for s in found]) == pytest.approx(1 / (math.sqrt(2 * math.pi) * blur), rel=0.06)
+
+
 def test_an_edge_lost_in_noise_is_not_found():
     rng = np.random.default_rng(3)
     clear, lost = 1.0, 200.0

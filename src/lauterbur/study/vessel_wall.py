@@ -45,6 +45,7 @@ class Section:
     true_lumen: float
     true_wall: float
     contrast: float  # wall over lumen
+    sharpness: float  # 1/m, steepest slope between lumen and wall over the height of that edge
 
 
 def sections(
@@ -70,10 +71,9 @@ def sections(
             profile = _profile(smooth, inverse, vessel, i)
             if profile is not None:
                 x, y, z = (float(value) for value in vessel.centreline[i])
-                lumen, wall, contrast = _measure(profile, float(vessel.diameter[i]) / 2, vessel.wall, noise, pixel)
-                found.append(
-                    Section(vessel.name, (x, y, z), lumen, wall, float(vessel.diameter[i]), vessel.wall, contrast)
-                )
+                true = float(vessel.diameter[i])
+                lumen, wall, contrast, sharpness = _measure(profile, true / 2, vessel.wall, noise, pixel)
+                found.append(Section(vessel.name, (x, y, z), lumen, wall, true, vessel.wall, contrast, sharpness))
     return found
 
 
@@ -125,8 +125,10 @@ def _profile(smooth: Float, inverse: NDArray[np.floating], vessel: Vessel, i: in
     return total / len(ALONG)
 
 
-def _measure(profile: Float, radius: float, wall: float, noise: float, pixel: float) -> tuple[float, float, float]:
-    """Lumen diameter, wall thickness (m), and wall over lumen: edges halfway up the mean profile."""
+def _measure(
+    profile: Float, radius: float, wall: float, noise: float, pixel: float
+) -> tuple[float, float, float, float]:
+    """Lumen diameter, wall thickness (m), wall over lumen, and sharpness (1/m): edges halfway up the mean profile."""
     nan = float("nan")
     r = RAY * np.arange(len(profile))
     near = (r > radius - 2 * pixel) & (r < radius + wall + 2 * pixel)
@@ -141,12 +143,14 @@ def _measure(profile: Float, radius: float, wall: float, noise: float, pixel: fl
         return bool(profile[peak] - profile[low] > LEAST_CONTRAST * noise * np.sqrt(1 / held[0] + 1 / held[1]))
 
     if not stands_out(dark):
-        return nan, nan, contrast
+        return nan, nan, contrast, nan
+    rise = np.diff(profile[dark : peak + 1])
+    sharpness = float(rise.max(initial=0.0) / RAY / (profile[peak] - inside))
     inner = _crossing(r[dark : peak + 1], profile[dark : peak + 1], (inside + profile[peak]) / 2)
     if not stands_out(far):
-        return 2 * inner, nan, contrast
+        return 2 * inner, nan, contrast, sharpness
     outer = _crossing(r[peak : far + 1][::-1], profile[peak : far + 1][::-1], (outside + profile[peak]) / 2)
-    return 2 * inner, outer - inner, contrast
+    return 2 * inner, outer - inner, contrast, sharpness
 
 
 def _crossing(r: NDArray[np.floating], values: NDArray[np.floating], level: float) -> float:
