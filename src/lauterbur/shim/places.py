@@ -131,8 +131,7 @@ def _extended(train: Train, task: Task, voxels: Voxels, k: Float) -> Train:
 
 def _preceded(train: Train, n: int) -> Train:
     """The same rotations after a pulse of nothing: each lasts as long, so all amplitudes follow the nominal one."""
-    nothing = np.zeros((1, train.weights.shape[1]), complex)
-    weights: Complex = np.concatenate((nothing, train.weights)) * (n / (n - 1))
+    weights = np.pad(train.weights, ((1, 0), (0, 0))) * (n / (n - 1))
     return Train(weights, np.concatenate((np.zeros((1, train.steps.shape[1])), train.steps)))
 
 
