@@ -5,10 +5,10 @@ from __future__ import annotations
 import signal
 import sys
 
-from lauterbur.cli import scanning, transmit
+from lauterbur.cli import scanning, transmit, viewing
 from lauterbur.cli.prompt import app, command
 
-__all__ = ["app", "command", "main", "scanning", "transmit"]
+__all__ = ["app", "command", "main", "scanning", "transmit", "viewing"]
 
 
 def main() -> None:
