@@ -47,7 +47,7 @@ class Case:
 
 CASES = (
     Case("head GRE", "head", "brain/t1-gre", "brain", "kt-points", {"matrix": (120, 120, 96)}),
-    Case("head TSE", "head", "brain/t2-tse", "brain", "sar, slices", {"matrix": (160, 160, 1), "slices": 7, "slice_gap": 12e-3}),
+    Case("head TSE", "head", "brain/t2-tse", "brain", "sar, slices", {"matrix": (160, 160, 1), "slices": 5, "slice_gap": 9e-3}),
     Case("torso GRE", "torso", "body/t1-gre", "liver", "sar", {"matrix": (192, 124, 60)}),
     Case("torso TSE", "torso", "body/t2-tse", "liver", "sar", {"matrix": (192, 132, 1), "slices": 7, "slice_gap": 19e-3}),
 )  # fmt: skip
@@ -134,9 +134,8 @@ def picture(done: list[tuple[Case, list, Image]], path: Path) -> None:
             panel.imshow(plane, cmap="gray", vmin=0, vmax=1.1 * np.percentile(plane[inside[ix]], 95))
             panel.set_title(f"{case.name}, {title}" if title == "cp" else title, fontsize=9)
         for panel, (mode, _, ratio, spread, _) in zip(line[3:], rows, strict=True):
-            shown = np.where(
-                np.abs(reference.pixels[0, ix]) > 0.1 * np.abs(reference.pixels[0, ix]).max(), ratio[ix], np.nan
-            )
+            bright = np.abs(reference.pixels[0])
+            shown = np.where(bright[ix] > 0.25 * np.median(bright[inside]), ratio[ix], np.nan)
             drawn = panel.imshow(shown / ratio[inside].mean(), cmap="RdBu_r", vmin=0, vmax=2)
             panel.contour(inside[ix], levels=[0.5], colors="k", linewidths=0.6)
             panel.set_title(f"{mode} / even: {100 * spread:.1f} % in {case.target}", fontsize=9)

@@ -32,7 +32,7 @@ Array = NDArray[np.complex64]
 MATRIX = (56, 512)  # points along each axis of a plane
 ACCELERATION = (
     1.3,
-    12.5,
+    14.0,
 )  # points of the covered k-space per measured one, and no more than the receivers can tell apart
 PER_RECEIVER = 4.0  # acceleration that each receiver may bear: one alone was trained up to this
 SIGNAL_TO_NOISE = 6.0  # of the brightest twentieth of the pixels, had all been measured

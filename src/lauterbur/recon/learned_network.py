@@ -34,7 +34,7 @@ from lauterbur.recon.wavelets import Wavelet
 Array = NDArray[np.complexfloating[Any, Any]]
 Float = NDArray[np.float32]
 FILE = "learned.npz"
-SHA256 = "25d81891217af333d3c30edb1d1b808372e7428aa0ae9cf5d9e8a14175b4bcbd"
+SHA256 = "6179a323f377834f78baf4ed791a92fd939cba0eb61a8d7f9ba03da3881dde49"
 MEMORY = 8  # channels from turn to turn
 STEPS = 2  # conjugate gradients of a turn
 LEAST_STEPS, LEAST_RIDGE = 8, 0.01  # of least squares, stopped early
