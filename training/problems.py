@@ -58,16 +58,19 @@ class Bank:
         return (real + 1j * imaginary).astype(np.complex64)
 
 
-def object_of(rng: np.random.Generator, picture: Complex, shape: tuple[int, int]) -> tuple[Complex, bool]:
-    """The picture turned, mirrored, made coarser as a scan would, and cut; whether the object ends inside."""
+def object_of(
+    rng: np.random.Generator, picture: Complex, shape: tuple[int, int], is_fine: bool = False
+) -> tuple[Complex, bool]:
+    """The picture turned, mirrored, made coarser as a scan would, and cut; whether the object ends inside. is_fine: mostly parts of it, nearly
+    as fine as it is (a millimetre of a head), where else whole ones of two or three millimetres prevail."""
     picture = np.rot90(picture, rng.integers(4))
     if rng.random() < 0.5:
         picture = picture[:, ::-1]
     if rng.random() < 0.5:
         picture = picture.conj()
-    fits = rng.random() < 0.6
+    fits = rng.random() < (0.2 if is_fine else 0.6)
     longest = max(np.ptp(np.flatnonzero(np.abs(picture).max(axis=1 - axis) > 0.02)) + 1 for axis in (0, 1))
-    factor = rng.uniform(0.75, 0.98) * min(shape) / longest if fits else rng.uniform(0.5, 0.85)
+    factor = rng.uniform(0.75, 0.98) * min(shape) / longest if fits else rng.uniform(*((0.65, 0.95) if is_fine else (0.5, 0.85)))
     n = 2 * int(np.clip(factor, 0.3, 0.95) * len(picture) / 2)
     small = ifft(resized(resized(fft(picture, (0, 1)), n, 0), n, 1), (0, 1))
     if fits:
@@ -160,9 +163,9 @@ def sampled(rng: np.random.Generator, shape: tuple[int, int], most: float) -> ND
     return mask.reshape(shape)
 
 
-def problem(bank: Bank, seed: Any, shape: tuple[int, int], n_rx: int) -> Problem:
+def problem(bank: Bank, seed: Any, shape: tuple[int, int], n_rx: int, is_fine: bool = False) -> Problem:
     rng = np.random.default_rng(seed)
-    image, ends = object_of(rng, with_details(rng, bank.draw(rng)), shape)
+    image, ends = object_of(rng, with_details(rng, bank.draw(rng)), shape, is_fine)
     if not np.any(image):
         image = image + np.float32(1e-3)
     views = receivers(rng, shape, int(rng.integers(n_rx, 3 * n_rx + 1)))

@@ -3,6 +3,7 @@
     python training/pictures.py --out bank
     python training/train.py --bank bank --out run --minutes 60          # one core, one thread
     python training/train.py --bank bank --out run --minutes 60          # goes on, or again from the start with --fresh
+    python training/train.py --bank bank --out fine --begin run/checkpoint.pt --fine --steps 6000 --rate 1e-3    # and finer pictures
 
 Needs torch (pip install "lauterbur[train]"). Every step's problems follow from --seed and the number of the step, so that an interrupted run
 and a whole one see the same; checkpoints are written beside and then renamed. `run/learned.npz` is what the product reads.
@@ -29,10 +30,10 @@ RECEIVERS = (1, 2, 4, 4, 5, 6, 8)
 JUDGED = 16  # problems held out for the log
 
 
-def batch_of(bank: Bank, seed: int, step: int, size: int) -> list[Problem]:
+def batch_of(bank: Bank, seed: int, step: int, size: int, is_fine: bool = False) -> list[Problem]:
     rng = np.random.default_rng([seed, step])
     shape, n_rx = SHAPES[rng.integers(len(SHAPES))], int(rng.choice(RECEIVERS))
-    return [problem(bank, [seed, step, i], shape, n_rx) for i in range(size)]
+    return [problem(bank, [seed, step, i], shape, n_rx, is_fine) for i in range(size)]
 
 
 def tensors(batch: list[Problem]) -> tuple[torch.Tensor, ...]:
@@ -105,6 +106,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--every", type=int, default=100, help="steps between checkpoints")
     parser.add_argument("--fresh", action="store_true")
+    parser.add_argument("--begin", type=Path, help="a checkpoint whose weights are begun with")
+    parser.add_argument("--fine", action="store_true", help="mostly parts of pictures, nearly as fine as they are")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
@@ -122,7 +125,10 @@ def main() -> None:
         if state["group"] == network.group:
             optimiser.load_state_dict(state["optimiser"])
         step = int(state["step"])
-    held = [tensors([p]) for i in range(JUDGED) for p in batch_of(bank, options.seed + 10**6, i, 1)]
+    elif options.begin is not None:
+        state = torch.load(options.begin, weights_only=True)
+        loaded(network, state["network"], state["group"])
+    held = [tensors([p]) for i in range(JUDGED) for p in batch_of(bank, options.seed + 10**6, i, 1, options.fine)]
     size = sum(p.numel() for p in network.parameters())
     print(f"{size} weights, from step {step} of {options.steps}", flush=True)
     begun, losses, spent = time.monotonic(), [], [0.0, 0.0]
@@ -132,7 +138,7 @@ def main() -> None:
             group["lr"] = group["pace"] * options.rate * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * left)))
         at = time.monotonic()
         least, start, right, maps, mask, told, fraction, target = tensors(
-            batch_of(bank, options.seed, step, options.batch)
+            batch_of(bank, options.seed, step, options.batch, options.fine)
         )
         spent[0] += time.monotonic() - at
         at = time.monotonic()
@@ -159,7 +165,7 @@ def main() -> None:
             data = packed(network)
             save(options.out / "learned.npz", data)
             gain, error = judged(network, held)
-            apart = check_the_product(network, batch_of(bank, options.seed, step, 1)[0], data)
+            apart = check_the_product(network, batch_of(bank, options.seed, step, 1, options.fine)[0], data)
             print(
                 f"step {step}: loss {np.mean(losses):.3f}, held out {gain:+.2f} dB over compressed sensing, error {error:.4f}, "
                 f"product differs by {apart:.1e}; {time.monotonic() - begun:.0f} s ({spent[0]:.0f} making problems, {spent[1]:.0f} learning)",

@@ -122,8 +122,9 @@ def test_a_prior_may_be_sparser_than_receivers_alone():
     with pytest.raises(InputError, match=r"at least .* receivers but there are 2: use method='cs'"):
         reconstruct(raw)
     whole = np.abs(reconstruct(scan.raw()).pixels)
-    error = nrmse(np.abs(reconstruct(raw, method="cs").pixels), whole)
-    assert error < 0.8 * nrmse(np.abs(zero_filled(scan.raw(), keep)), whole)
+    for method in ("cs", "learned"):
+        error = nrmse(np.abs(reconstruct(raw, method=method).pixels), whole)
+        assert error < 0.8 * nrmse(np.abs(zero_filled(scan.raw(), keep)), whole), method
 
 
 def test_irregular_gaps_without_a_measured_centre_are_refused_with_the_remedy():

@@ -33,7 +33,7 @@ from lauterbur.recon.fft import resized
 from lauterbur.recon.grappa import combine_grappa_
 from lauterbur.recon.layout import Axis, Layout
 from lauterbur.recon.learned import LearnedFit, combine_learned_
-from lauterbur.recon.methods import REGULARISED
+from lauterbur.recon.methods import WITH_PRIOR
 from lauterbur.recon.partial_fourier import projected
 from lauterbur.recon.readout import WORKERS, Hybrid, gathered
 from lauterbur.recon.regularisation import Fit
@@ -97,7 +97,7 @@ def _samplings(layout: Layout, n_rx: int, method: str) -> dict[tuple[int, int], 
                     "leave out that frame's readouts"
                 )
             sampling = describe(mask_of(layout, which))
-            check_sampling(sampling, block, n_rx, has_prior=method in REGULARISED)
+            check_sampling(sampling, block, n_rx, has_prior=method in WITH_PRIOR)
             found[i_frame, i_slice] = sampling
     return found
 

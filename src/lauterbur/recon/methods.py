@@ -8,7 +8,8 @@ from lauterbur.recon.regularisation import checked
 METHODS = ("auto", "cartesian", "nufft", "sense", "grappa", "cs", "low-rank", "learned")
 ON_LINES = METHODS[3:]  # by name, of Cartesian lines; auto and cartesian are sense where lines are parallel
 LINES_ONLY = ("cartesian", "grappa", "learned")  # the others go along any trajectory
-REGULARISED = ("cs", "low-rank")
+REGULARISED = ("cs", "low-rank")  # whose weight can be chosen
+WITH_PRIOR = (*REGULARISED, "learned")
 
 
 def check_choice(method: str, maps: object, regularisation: float | str) -> float | None:
