@@ -7,8 +7,8 @@ The twin plays `brain/vessel-wall` (every second line and partition, SENSE) and 
 compressed sensing, and the learned prior of the same data) on heads with a circle of Willis: with its plaques and its flap, and healthy. Only 4 cm of it (2.4 cm if quick) about the circle
 are played and heard: readout gradient, bandwidth per pixel and resolution are the protocol's, the field of view along the readout
 is cut (no sample of the rest would reach these planes after the readout transform), so that the
-volume is 80 (48) of its 480 planes. Signals are simulated once, and kept in the folder: a second run only reconstructs. Noise is added by the
-scanner's receivers as often as there are seeds.
+volume is 80 (48) of its 480 planes. Signals are simulated once; noise is added by the
+scanner's receivers as often as there are seeds. Signals and images are kept in the folder: a run that was interrupted goes on.
 
 Measured where vessels are lone and healthy: lumen and wall (study/vessel_wall.py) beside the truth, and how many sections show
 no edge: none at all, and none that stands out of the noise of a sample, the same bar for every arm. (What compressed sensing leaves has less
@@ -33,11 +33,12 @@ import lauterbur as lb
 from lauterbur.acquisition.twin.accuracy import IMAGING
 from lauterbur.acquisition.twin.material import points_from, spins_from
 from lauterbur.acquisition.twin.receiver import ReceiveChain, noise_readouts, noise_scan, receive_chain, sensitivities
-from lauterbur.formats.nifti import write_nifti
+from lauterbur.formats.nifti import read_nifti, write_nifti
 from lauterbur.image import Image
 from lauterbur.program import Program, duration
 from lauterbur.protocol.protocol import Protocol
 from lauterbur.rawdata import RawData
+from lauterbur.recon.learned_network import SHA256
 from lauterbur.scanner.machine import Scanner
 from lauterbur.study.vessel_wall import Section, painted, sections, seen, separation
 from lauterbur.subject.anatomy import Subject
@@ -135,6 +136,14 @@ def noisy(raw: RawData, chain: ReceiveChain, seed: int) -> RawData:
         samples[rows] += noise_readouts(chain, rows, raw.n_samples[rows], raw.dwell[rows], seed)
     dwell = float(np.median(raw.dwell))
     return replace(raw, samples=samples, noise=noise_scan(chain, dwell, seed), noise_dwell=dwell)
+
+
+def imaged(raw: RawData, chain: ReceiveChain, seed: int, method: str, kept: Path) -> Image:
+    """Of these signals with noise, magnitude; read where it was `kept`."""
+    if not kept.exists():
+        write_nifti(lb.reconstruct(noisy(raw, chain, seed), method=method), kept)
+    pixels, affine = read_nifti(kept)
+    return Image(np.atleast_3d(pixels)[None].astype(np.complex64), affine)
 
 
 def solid(subject: Subject, image: Image) -> NDArray[np.float64]:
@@ -265,6 +274,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one subject, two noise seeds")
     parser.add_argument("--scanners", nargs="+", default=["5T", "3T"])
     parser.add_argument("--signals", action="store_true", help="only play, and keep the signals")
+    parser.add_argument("--methods", nargs="+", default=["sense", "cs", "learned"], help="arms that are reconstructed")
     parser.add_argument("--out", type=Path, default=Path("vessel_wall"))
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
@@ -272,7 +282,7 @@ def main() -> None:
     slab = QUICK if given.quick else WHOLE
     told, shown, lesions = {}, {}, places(heads(0)[0], slab)
     for scanner in map(lb.load_scanner, given.scanners):
-        for arm, method in ARMS:
+        for arm, method in (one for one in ARMS if one[1] in given.methods):
             protocol = lb.load_protocol(arm)
             minutes = duration(lb.build_program(protocol, scanner)) / 60
             name, outcomes = f"{scanner.name}, {minutes:.1f} min, {method}", []
@@ -287,8 +297,16 @@ def main() -> None:
                     continue
                 for seed in range(n_seeds):
                     start = time.perf_counter()
+                    weights = f"-{SHA256[:8]}" if method == "learned" else ""
                     images = tuple(
-                        lb.reconstruct(noisy(raw, chain, 2 * seed + i), method=method) for i, raw in enumerate(both)
+                        imaged(
+                            raw,
+                            chain,
+                            2 * seed + i,
+                            method,
+                            kept.with_name(f"{kept.name}-{method}{weights}-{seed}-{i}.nii.gz"),
+                        )
+                        for i, raw in enumerate(both)
                     )
                     outcomes.append(judged(images, sick, healthy, slab))
                     print(f"  seed {seed}: {time.perf_counter() - start:.0f} s", flush=True)
@@ -296,7 +314,6 @@ def main() -> None:
                 continue
             told[name] = row(name, outcomes, [lesion for lesion, _ in lesions], n_seeds)
             shown[name] = outcomes[0].image
-            write_nifti(shown[name], given.out / f"{scanner.name}-{arm.replace('/', '-')}-{method}.nii.gz")
             (given.out / "vessel_wall.json").write_text(json.dumps(told, indent=1))
             picture(shown, heads(0)[0], slab, given.out / "vessel_wall.png")
 

@@ -70,7 +70,11 @@ def object_of(
         picture = picture.conj()
     fits = rng.random() < (0.2 if is_fine else 0.6)
     longest = max(np.ptp(np.flatnonzero(np.abs(picture).max(axis=1 - axis) > 0.02)) + 1 for axis in (0, 1))
-    factor = rng.uniform(0.75, 0.98) * min(shape) / longest if fits else rng.uniform(*((0.65, 0.95) if is_fine else (0.5, 0.85)))
+    factor = (
+        rng.uniform(0.75, 0.98) * min(shape) / longest
+        if fits
+        else rng.uniform(*((0.65, 0.95) if is_fine else (0.5, 0.85)))
+    )
     n = 2 * int(np.clip(factor, 0.3, 0.95) * len(picture) / 2)
     small = ifft(resized(resized(fft(picture, (0, 1)), n, 0), n, 1), (0, 1))
     if fits:

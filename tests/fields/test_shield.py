@@ -140,3 +140,20 @@ def test_above_its_cutoff_a_cylinder_carries_power_away():
 def test_what_lies_outside_the_shield_is_refused():
     with pytest.raises(InputError, match=r"21\.0 cm"):
         waves(0.2, (0.0, 0.0), FREQUENCY, inner=0.21, outer=0.1, span=0.2)
+
+
+def test_waves_too_high_for_double_precision_are_left_out_where_little_is_lost_and_refused_where_much():
+    """J_m of an order far above its argument is 0 in double precision, and H_m infinite: near the wall both are asked for."""
+    loop = cylinder_loops("coil", 8, 0.185, 0.12, 0.01).conductors[0]
+    fields = []
+    for tolerance in (1e-5, 1e-7):  # 128 orders, which are held, and 178, which are not
+        basis = waves(0.2, (0.0, 0.0), FREQUENCY, inner=0.194, outer=0.188, span=0.3, tolerance=tolerance)
+        at = columns(basis, np.array([0.0, 0.14, 0.189]), np.array([0.0, 0.1, 0.04]), np.array([0.0, 0.05]))
+        fields.append(shield_electric(at, source_strength(basis, pieces([loop])), 2 * np.pi * FREQUENCY))
+        left_out = np.count_nonzero(basis.te == 0)
+        assert (left_out > 0) == (tolerance == 1e-7)
+    assert np.abs(fields[1] - fields[0]).max() < 1e-3 * np.abs(fields[0]).max()
+    weak = np.abs(fields[0][..., :2]).max(axis=(0, 1, 2))  # far from the wall: what high waves must not drown
+    assert np.all(np.abs(fields[1] - fields[0])[..., :2].max(axis=(0, 1, 2)) < 1e-4 * weak)
+    with pytest.raises(InputError, match=r"come within 1\.0 mm of an RF shield"):
+        waves(0.2, (0.0, 0.0), FREQUENCY, inner=0.199, outer=0.198, span=0.3)

@@ -17,13 +17,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import hankel1e, jve
+from scipy.special import hankel1e, ive, jve
 
 from lauterbur.errors import InputError
 from lauterbur.fields.conductors import SPEED_OF_LIGHT, Pieces
 from lauterbur.units import MU_0
 
 TOLERANCE = 1e-5  # of the strongest wave: those below it are left out
+SMALLEST = 1e-290  # of a wave at the wall, in double precision
+LOST = 1e-3  # of the strongest wave, what those that double precision cannot hold may bring
 GAUSS = np.polynomial.legendre.leggauss(2)  # per straight piece of conductor
 
 
@@ -36,8 +38,9 @@ class Waves:
     k: float  # rad/m
     kz: NDArray[np.complex128]  # rad/m, (kz,): the negative half, then the positive one, so that reversing negates
     orders: NDArray[np.int64]  # (m,), from -M to M
-    te: NDArray[np.complex128]  # (kz, m): weight a_m / kr^2 of the kz rule, scaled for `_radial`
+    te: NDArray[np.complex128]  # (kz, m): weight a_m / kr^2 of the kz rule, scaled for `_radial` and by size^2
     tm: NDArray[np.complex128]  # (kz, m): the same of b_m
+    size: NDArray[np.float64]  # (kz, m): of a wave at the wall, which it is divided by: single precision holds no 1e-40
 
 
 def waves(
@@ -81,12 +84,25 @@ def waves(
         (np.concatenate([-f[:, 1:2], f[:, :last]], axis=1) - f[:, 1:]) / 2
         for f in (bessel, hankel)  # f_-1 = -f_1
     ]
-    te, tm = -slope[1] / slope[0], -hankel[:, :-1] / bessel[:, :-1]  # times exp(2 y), which _radial takes out twice
+    size = ive(m[:-1], np.abs(kr * radius)[:, None])  # falls with the order as J does, and has no zeros
+    with np.errstate(
+        over="ignore", invalid="ignore", divide="ignore"
+    ):  # times exp(2 y) and size^2, which `_vectors` takes out twice
+        te = -(slope[1] * size) / (slope[0] / size)
+        tm = -(hankel[:, :-1] * size) / (bessel[:, :-1] / size)
+    held = (size > SMALLEST) & np.isfinite(te) & np.isfinite(tm)  # beyond, J falls below the smallest number
+    te, tm, size = np.where(held, te, 0), np.where(held, tm, 0), np.where(held, size, 1)
+    whole_orders = int(np.min(np.where(held.all(axis=0), last + 1, m[:-1]), initial=last + 1))
+    lost = (inner * outer / radius**2) ** whole_orders
+    if whole_orders <= last and lost > LOST:
+        raise InputError(
+            f"a conductor and the body come within {(radius - max(inner, outer)) * 1e3:.1f} mm of an RF shield of {radius * 100:.1f} cm "
+            f"radius: its answer would be wrong by up to {lost:.1g}, and at most {LOST:g} is allowed; move them away from it"
+        )
     whole = np.concatenate([np.arange(len(half))[::-1], np.arange(len(half))])
     factor = (weight / np.concatenate([kr[::-1], kr]) ** 2)[:, None]
-    return Waves(
-        radius, centre, k, kz, orders, factor * te[whole][:, np.abs(orders)], factor * tm[whole][:, np.abs(orders)]
-    )
+    each = np.ix_(whole, np.abs(orders))
+    return Waves(radius, centre, k, kz, orders, factor * te[each], factor * tm[each], size[each])
 
 
 def _kr(k: float, kz: NDArray[np.complex128]) -> NDArray[np.complex128]:
@@ -109,7 +125,7 @@ def _radial(basis: Waves, rho: NDArray[np.float64]) -> NDArray[np.complex128]:
 
 
 def _vectors(basis: Waves, x: NDArray, y: NDArray, sense: int) -> tuple[NDArray, NDArray]:
-    """M and N without exp(+-i kz z), Cartesian, (point, kz, m, 3); sense +1, or -1 with phases negated."""
+    """M and N without exp(+-i kz z), over their size, Cartesian, (point, kz, m, 3); sense +1, or -1 with phases negated."""
     x, y = x - basis.centre[0], y - basis.centre[1]
     rho, phi = np.hypot(x, y), np.arctan2(y, x)
     bessel = _radial(basis, rho)
@@ -117,7 +133,7 @@ def _vectors(basis: Waves, x: NDArray, y: NDArray, sense: int) -> tuple[NDArray,
     plain = bessel[..., 1:-1]
     over = kr / 2 * (bessel[..., :-2] + bessel[..., 2:])  # m / rho J_m
     slope = kr / 2 * (bessel[..., :-2] - bessel[..., 2:])  # d J_m / d rho
-    phase = np.exp(1j * sense * m * phi[:, None])[:, None, :]
+    phase = np.exp(1j * sense * m * phi[:, None])[:, None, :] / basis.size
     cosine, sine = np.cos(phi)[:, None, None], np.sin(phi)[:, None, None]
 
     def cartesian(radial: NDArray, around: NDArray, along: NDArray | float) -> NDArray:
