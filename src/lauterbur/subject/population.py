@@ -61,36 +61,29 @@ def vary(subject: Subject, *, scale: ArrayLike = 1.0, shift: ArrayLike = 0.0, ti
     return _turned(replace(subject, points=cloud, vessels=vessels, body_mass=mass), move)
 
 
-def population(
-    kind: str, n: int, seed: int = 0, *, spacing: float | None = None, spread: float = 1.0, **shape: object
-) -> Iterator[Subject]:
-    """n subjects of a kind, the same for the same seed; spacing m; for torsos also what torso() takes (breathing, arms ...).
-
-    spread: heads vary so many times as much in size, position and tilt; more than 1 fills the tails, for what must hold for many.
-    """
+def population(kind: str, n: int, seed: int = 0, *, spacing: float | None = None, **shape: object) -> Iterator[Subject]:
+    """n subjects of a kind, the same for the same seed; spacing m; for torsos also what torso() takes (breathing, arms ...)."""
     if kind not in KINDS:
         raise InputError(f"there is no population of {kind!r:.80}; choose one of {', '.join(KINDS)}")
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or not n >= 1:
         raise InputError(f"a population of {n!r:.40}; it must be a whole number from 1")
     if kind == "head" and shape:
         raise InputError(f"a head has no {next(iter(shape))}; only spacing can be chosen")
-    if not (np.isfinite(spread) and 0 <= spread <= 3) or (kind != "head" and spread != 1):
-        raise InputError(f"a population of {kind}s with a spread of {spread}; heads take 0 to 3, torsos only 1")
     return (
-        _heads(n, seed, spacing, spread)
+        _heads(n, seed, spacing)
         if kind == "head"
         else (_torso(np.random.default_rng([seed, i]), i, spacing, shape) for i in range(n))
     )
 
 
-def _heads(n: int, seed: int, step: float | None, spread: float) -> Iterator[Subject]:
+def _heads(n: int, seed: int, step: float | None) -> Iterator[Subject]:
     one = head() if step is None else resample(head(), step)
-    return (_head(np.random.default_rng([seed, i]), i, replace(one, seed=i), spread) for i in range(n))
+    return (_head(np.random.default_rng([seed, i]), i, replace(one, seed=i)) for i in range(n))
 
 
-def _head(rng: np.random.Generator, i: int, one: Subject, spread: float) -> Subject:
-    size = np.exp(spread * (HEAD_SIZE * rng.standard_normal() + HEAD_SHAPE * rng.standard_normal(3)))
-    shift, tilt = (spread * rng.standard_normal(3) * deviation for deviation in (HEAD_SHIFT, HEAD_TILT))
+def _head(rng: np.random.Generator, i: int, one: Subject) -> Subject:
+    size = np.exp(HEAD_SIZE * rng.standard_normal() + HEAD_SHAPE * rng.standard_normal(3))
+    shift, tilt = rng.standard_normal(3) * HEAD_SHIFT, rng.standard_normal(3) * HEAD_TILT
     varied = vary(one, scale=size, shift=shift, tilt=np.clip(tilt, -20 * deg, 20 * deg))
     return replace(varied, name=f"head {i}", body_mass=one.body_mass)
 
