@@ -85,9 +85,8 @@ def waves(
         for f in (bessel, hankel)  # f_-1 = -f_1
     ]
     size = ive(m[:-1], np.abs(kr * radius)[:, None])  # falls with the order as J does, and has no zeros
-    with np.errstate(
-        over="ignore", invalid="ignore", divide="ignore"
-    ):  # times exp(2 y) and size^2, which `_vectors` takes out twice
+    # times exp(2 y) and size^2, which `_vectors` takes out twice
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         te = -(slope[1] * size) / (slope[0] / size)
         tm = -(hankel[:, :-1] * size) / (bessel[:, :-1] / size)
     held = (size > SMALLEST) & np.isfinite(te) & np.isfinite(tm)  # beyond, J falls below the smallest number
