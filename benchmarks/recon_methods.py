@@ -108,7 +108,7 @@ def judged(image: Image, truth: Image) -> tuple[float, float, float]:
 def best(raw: RawData, method: str, truth: Image) -> tuple[Image, float]:
     """By the weight of least true error, and that weight over the rule's."""
     by_rule = lb.reconstruct(raw, method=method)
-    rule = float(by_rule.provenance["reconstruction"]["regularisation"])
+    rule = float(np.mean([fit["weight"] for fit in by_rule.provenance["reconstruction"]["fits"]]))
     tried = {w: by_rule if w == 1.0 else lb.reconstruct(raw, method=method, regularisation=w * rule) for w in WEIGHTS}
     weight = min(tried, key=lambda w: judged(tried[w], truth)[1])
     return tried[weight], weight

@@ -62,7 +62,7 @@ def test_the_documented_options_are_the_real_ones():
     text = (Path(__file__).parents[1] / "docs" / "cli.md").read_text()
     documented = set()
     for row in re.findall(r"^\| (`--.*?) \| (.*?) \|", text, re.MULTILINE):
-        documented |= {(verb, option) for verb in row[1].split(", ") for option in re.findall(r"--[a-z-]+", row[0])}
+        documented |= {(verb, option) for verb in row[1].split(", ") for option in re.findall(r"--[a-z0-9-]+", row[0])}
     group = get_command(app)
     commands = {"lauterbur": group, **group.commands}
     real = {(verb, o) for verb, c in commands.items() for p in c.params for o in p.opts if o.startswith("--")}

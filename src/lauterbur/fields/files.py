@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from lauterbur.errors import FileFormatError, InputError
 from lauterbur.fields.harmonics import COUNTS
@@ -56,11 +58,16 @@ def write_fields(fields: FieldMaps, path: str | os.PathLike[str]) -> None:
                 if values is not None:
                     array = np.asarray(values)
                     file.create_dataset(name, data=array, chunks=_chunks(array), fletcher32=True)
+                    file.attrs[f"crc32 {name}"] = _sum(array)  # a damaged index brings other chunks, each of them whole
         os.replace(partial, target)
     except OSError as problem:
         raise InputError(f"fields cannot be written to {target}: {problem.strerror or problem}") from None
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _sum(array: NDArray[Any]) -> int:
+    return zlib.crc32(np.ascontiguousarray(array).data)
 
 
 def read_fields(
@@ -72,6 +79,11 @@ def read_fields(
         _check_owner(provenance, scanner, subject, str(source))  # before a gigabyte is read
         arrays = {name: _array(source, file, name) for name in ARRAYS if name in file}
         mass = file.attrs.get("body_mass")
+        for name, array in arrays.items():
+            if file.attrs.get(f"crc32 {name}", _sum(array)) != _sum(array):
+                raise FileFormatError(
+                    source, name, "is not what was written: the file is damaged; solve the fields again"
+                )
     for name in NEEDED:
         if name not in arrays:
             raise FileFormatError(source, name, "is missing; the file is incomplete: solve the fields again")
