@@ -7,7 +7,7 @@ A spoiled gradient echo of a head that nothing was trained on, 3D, five echoes, 
 is its SENSE image. Noise is added (signal to noise 30 in half of the head), readouts are left out, and what is left goes
 through `lb.reconstruct`.
 
-1. The first echo on a lattice with a sampled centre: zero-filled, GRAPPA, SENSE, compressed sensing, learned.
+1. The first echo on a lattice with a sampled centre: GRAPPA, SENSE, compressed sensing, learned.
 2. All echoes, each with Poisson discs of its own: SENSE, compressed sensing and learned echo by echo, low rank over all of them.
 
 Compressed sensing and low rank get the weight of least true error, of three: the rule's, its 0.6 and 1.7.

@@ -8,7 +8,8 @@ compressed sensing, at the weight of the rule and at a tenth of it, and the lear
 are played and heard: readout gradient, bandwidth per pixel and resolution are the protocol's, the field of view along the readout
 is cut (no sample of the rest would reach these planes after the readout transform), so that the
 volume is 80 (48) of its 480 planes. Signals are simulated once; noise is added by the
-scanner's receivers as often as there are seeds. Signals and images are kept in the folder: a run that was interrupted goes on.
+scanner's receivers as often as there are seeds. Signals and images are kept in the folder: a run that was interrupted goes on. Of other
+code, protocols or scanners they are not: take another folder then.
 
 Measured where vessels are lone and healthy: lumen and wall (study/vessel_wall.py) beside the truth, and how many sections show
 no edge: none at all, and none that stands out of the noise of a sample, the same bar for every arm. (What compressed sensing leaves has less
@@ -153,7 +154,7 @@ def imaged(raw: RawData, chain: ReceiveChain, seed: int, method: str, kept: Path
     if not kept.exists():
         write_nifti(reconstructed(noisy(raw, chain, seed), method), kept)
     pixels, affine = read_nifti(kept)
-    return Image(np.atleast_3d(pixels)[None].astype(np.complex64), affine)
+    return Image(pixels[None].astype(np.complex64), affine)
 
 
 def solid(subject: Subject, image: Image) -> NDArray[np.float64]:

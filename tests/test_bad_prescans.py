@@ -221,6 +221,12 @@ def test_shims_that_cannot_be_played_are_refused_before_fields_are_solved(folder
         )
 
 
+def test_static_shims_of_slices_that_a_program_has_not_are_refused_before_fields_are_solved(folder):
+    given = ("scan", folder / "small.toml", "--subject", folder / "body.toml", "--out", folder / "never", "--b0")
+    refused(folder, (*given, "slices"), "which slices it excites", "3D")
+    refused(folder, (*given, "slice"), "'slice'", "volume, slices, off")
+
+
 def test_trains_in_an_echo_train_are_refused_before_fields_are_solved(folder):
     for arguments in (
         ("check", "brain/t2-tse", "--subject", folder / "body.toml", "--shim", "kt-points"),

@@ -89,7 +89,7 @@ def object_of(
 
 def with_details(rng: np.random.Generator, picture: Complex) -> Complex:
     """Half of the pictures with small things added: blobs, spindles, rings and arcs of one to a dozen pixels, fainter or brighter than what
-    they lie in. Rings have an inside of their own, as vessels have; none is a disc with an even brightness, by which benchmarks judge."""
+    they lie in. Rings have an inside of their own, as vessels have; there is no disc without a wall, by which benchmarks judge."""
     if rng.random() < 0.5:
         return picture
     size = np.abs(picture)

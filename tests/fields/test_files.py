@@ -131,6 +131,16 @@ def test_a_file_that_claims_more_than_it_holds_is_not_read(tmp_path):
         read_fields(path)
 
 
+def test_an_array_that_is_not_the_one_that_was_written_is_refused_though_every_value_could_be(tmp_path):
+    path = tmp_path / "fields.h5"
+    fields = small()
+    write_fields(fields, path)
+    damage(path, lambda file: file["b1_plus"].__setitem__(..., fields.b1_plus[::-1]))
+    with pytest.raises(FileFormatError, match="is not what was written") as caught:
+        read_fields(path)
+    assert caught.value.where == "b1_plus"
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 255), st.booleans())
 def test_a_flipped_byte_or_a_cut_gives_the_same_fields_or_a_clear_error(tmp_path_factory, place, flip, cut):

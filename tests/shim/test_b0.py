@@ -142,8 +142,10 @@ def test_requests_without_sense_are_refused():
     fields = with_field({})
     with pytest.raises(InputError, match="order 3"):
         design_b0(fields, order=3)
-    with pytest.raises(InputError, match="z2"):
-        design_b0(fields, order=1, limits={"z2": 1.0})
+    layers = Slices(np.array([0, 0, 1.0]), np.zeros(1), 0.012)
+    for slices in (None, layers):
+        with pytest.raises(InputError, match="z2"):
+            design_b0(fields, order=1, limits={"z2": 1.0}, slices=slices)
     with pytest.raises(InputError, match="not finite"):
         solve_currents([1, np.nan], [[1], [2]])
     with pytest.raises(InputError, match="not empty"):

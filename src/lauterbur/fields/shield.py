@@ -91,9 +91,9 @@ def waves(
         tm = -(hankel[:, :-1] * size) / (bessel[:, :-1] / size)
     held = (size > SMALLEST) & np.isfinite(te) & np.isfinite(tm)  # beyond, J falls below the smallest number
     te, tm, size = np.where(held, te, 0), np.where(held, tm, 0), np.where(held, size, 1)
-    whole_orders = int(np.min(np.where(held.all(axis=0), last + 1, m[:-1]), initial=last + 1))
-    lost = (inner * outer / radius**2) ** whole_orders
-    if whole_orders <= last and lost > LOST:
+    missing = np.flatnonzero(~held.all(axis=0))  # orders
+    lost = (inner * outer / radius**2) ** int(missing[0]) if len(missing) else 0.0
+    if lost > LOST:
         raise InputError(
             f"a conductor and the body come within {(radius - max(inner, outer)) * 1e3:.1f} mm of an RF shield of {radius * 100:.1f} cm "
             f"radius: its answer would be wrong by up to {lost:.1g}, and at most {LOST:g} is allowed; move them away from it"

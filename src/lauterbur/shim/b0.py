@@ -161,7 +161,7 @@ def _slice_wise(
 ) -> B0Shim:
     """Other terms up to the order in every slice, near those `held` (term,), of which the rest is on in all."""
     n_free = len(names_of(order))
-    free = {name: most for name, most in (limits or {}).items() if name in names[:n_free]}
+    free = {name: most for name, most in (limits or {}).items() if name not in names[n_free:]}
     groups = members(slices, place)
     source = nearest_filled(groups)
     filled = sorted(set(source))

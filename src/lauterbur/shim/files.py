@@ -116,7 +116,9 @@ def _shim(record: dict[str, Any]) -> Shim:
         )
     b0 = None if record["b0"] is None else _real(record["b0"], "b0", (1, 2))
     promised = {str(name): float(value) for name, value in dict(record["promised"]).items()}
-    array = str(record.get("array", ""))  # files of before 2026-12 do not say
+    array = record.get("array", "")  # files of before 2026-12 do not say
+    if not isinstance(array, str):
+        raise InputError(f"array {array!r:.80} must be a name")
     return Shim(record["mode"], str(record["target"]), weights, drive, s, pulse, b0, promised, array)
 
 

@@ -161,15 +161,8 @@ def _static(result: ScanResult) -> list[str]:
             f'<tr><td class="k">{name}</td><td class="n">{1e3 * amount:.4f} {unit}</td>'
             f'<td class="n">{"no limit" if share is None else f"{100 * share:.1f} %"}</td><td>{bar}</td></tr>'
         )
-    head_coils = "".join(
-        f"<th>{word}</th>"
-        for word in (
-            "coil",
-            "what it adds" if result.b0.slices is None else "the most in any slice",
-            "of its limit",
-            "",
-        )
-    )
+    amount_of = "what it adds" if result.b0.slices is None else "the most in any slice"
+    head_coils = "".join(f"<th>{word}</th>" for word in ("coil", amount_of, "of its limit", ""))
     return [
         "<h2>Static field</h2>",
         f"<table><tr>{head}</tr>{''.join(rows)}</table>",
