@@ -43,7 +43,7 @@ figure.dark { background:#101216; } figure img { display:block; width:100%; heig
 table { border-collapse:collapse; width:100%; font-size:13.5px; font-variant-numeric:tabular-nums; }
 th { text-align:left; color:var(--soft); font-weight:500; font-size:12.5px; padding:4px 12px 6px 0; }
 td { border-top:1px solid var(--line); padding:6px 12px 6px 0; vertical-align:top; }
-td.n { text-align:right; white-space:nowrap; } td.w { color:var(--soft); }
+td.n, th.n { text-align:right; white-space:nowrap; } td.w { color:var(--soft); }
 td.k { white-space:nowrap; color:var(--soft); width:1%; padding-right:24px; } td.v { overflow-wrap:anywhere; }
 .bar { display:block; width:110px; height:7px; margin-top:7px; border-radius:4px; background:var(--bar); overflow:hidden; }
 .bar i { display:block; height:100%; background:var(--good); border-radius:4px; }
@@ -151,7 +151,7 @@ def _static(result: ScanResult) -> list[str]:
         f'<tr><td class="k">{name}</td><td class="n">{spread["rms"]:.1f} Hz</td><td class="n">{spread["percentile95"]:.1f} Hz</td></tr>'
         for name, spread in (("before", told["before, Hz"]), ("after", told["after, Hz"]))
     ]
-    head = "".join(f"<th>{word}</th>" for word in ("off-resonance of the target", "r.m.s.", "95 % are below"))
+    head = '<th>off-resonance</th><th class="n">r.m.s.</th><th class="n">95 % of the target are below</th>'
     coils = []
     for name, amount in told["coils, T/m^n"].items():
         share = told["share of limit"].get(name)
@@ -162,7 +162,7 @@ def _static(result: ScanResult) -> list[str]:
             f'<td class="n">{"no limit" if share is None else f"{100 * share:.1f} %"}</td><td>{bar}</td></tr>'
         )
     amount_of = "what it adds" if result.b0.slices is None else "the most in any slice"
-    head_coils = "".join(f"<th>{word}</th>" for word in ("coil", amount_of, "of its limit", ""))
+    head_coils = f'<th>coil</th><th class="n">{amount_of}</th><th class="n">of its limit</th><th></th>'
     return [
         "<h2>Static field</h2>",
         f"<table><tr>{head}</tr>{''.join(rows)}</table>",
