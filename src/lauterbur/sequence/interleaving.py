@@ -12,6 +12,8 @@ from lauterbur.protocol.protocol import Protocol
 from lauterbur.sequence.limits import nearest, up
 from lauterbur.sequence.sampling import Plane, phase_lines
 
+STARTED = 1.5  # times the echo at te: stronger echoes of a train that approaches its level are not heard
+
 
 @dataclass(frozen=True)
 class Slots:
@@ -91,21 +93,27 @@ def dealt(p: Protocol, at_te: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]
     )
 
 
-def dealt_outwards(chosen: Plane, shape: tuple[int, ...], n_echoes: int, at_te: int) -> NDArray[np.int64]:
-    """(shot, echo) indices into the chosen pairs, -1 for none: the centre of k-space at te, its edge furthest from te.
+def dealt_outwards(
+    chosen: Plane, shape: tuple[int, ...], strength: NDArray[np.float64], at_te: int
+) -> NDArray[np.int64]:
+    """(shot, echo) indices into the chosen pairs, -1 for none: the centre of k-space at te, then echoes ever less like that one.
 
-    Rings of one pair per shot, from the centre outwards, go to the echoes nearest to te in turn; within a ring the shots
-    follow each other by angle, so that a shot moves along a ray (Busse et al., MRM 2008, 60:640).
+    Rings of one pair per shot, from the centre outwards, go to echoes in the order of how much their `strength` (echo,)
+    differs from that at te, equal ones to the nearest in time first: a ring much stronger than its neighbours would
+    paint its own period over the image. Echoes stronger than STARTED times that at te hear nothing: the train still starts.
+    Within a ring the shots follow each other by angle, so that a shot moves along a ray (Busse et al., MRM 2008, 60:640).
     """
+    unlike = np.round(np.abs(strength / strength[at_te] - 1), 2)
+    heard = [echo for echo in range(len(strength)) if strength[echo] <= STARTED * strength[at_te]]
+    order = sorted(heard, key=lambda echo: (unlike[echo], abs(echo - at_te), -echo))
     ky, kz = ((index - n // 2) / n for index, n in zip((chosen.line, chosen.partition), shape, strict=True))
     outwards = np.lexsort((np.arctan2(kz, ky), np.round(np.hypot(ky, kz), 9)))
     n = len(outwards)
-    n_shots = -(-n // n_echoes)
-    place = np.full(n_shots * n_echoes, -1)
+    n_shots = -(-n // len(order))
+    place = np.full(n_shots * len(order), -1)
     place[:n] = outwards
-    order = sorted(range(n_echoes), key=lambda echo: (abs(echo - at_te), -echo))
-    shots = np.full((n_shots, n_echoes), -1)
-    for ring, echo in zip(place.reshape(n_echoes, n_shots), order, strict=True):
+    shots = np.full((n_shots, len(strength)), -1)
+    for ring, echo in zip(place.reshape(len(order), n_shots), order, strict=True):
         taken = ring[ring >= 0]
         shots[: len(taken), echo] = taken[np.argsort(np.arctan2(kz[taken], ky[taken]), kind="stable")]
     return shots

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from lauterbur.errors import ProtocolError
 
 Float = NDArray[np.float64]
-APPROACH = 0.5  # of the way to the level that is left after each of the first echoes (Busse 2006: about halving)
+FIRST = 0.5  # of the way from all that was excited to the level: the first echo (Busse 2006: about halving)
+APPROACH = 0.2  # of the way to the level that is left after each echo: 1 % less level than at 0.5, three echoes sooner
 LEAST = 0.02  # of the excited magnetisation: below this there is nothing to hear
 SEARCH = 50  # halvings of the level
 
@@ -80,7 +81,7 @@ def refocusing_angles(n: int, spacing: float, t1: float, t2: float, highest: flo
     best: Float | None = None
     for _ in range(SEARCH):
         level = (lower + upper) / 2
-        angles = _angles_for(prescribed(n, level, min(level + APPROACH * (1 - level), strongest)), spacing, t1, t2)
+        angles = _angles_for(prescribed(n, level, min(level + FIRST * (1 - level), strongest)), spacing, t1, t2)
         if np.max(angles) <= highest + 1e-9:  # NaN, where an echo is out of reach, never is
             lower, best = level, angles
         else:
@@ -94,7 +95,7 @@ def refocusing_angles(n: int, spacing: float, t1: float, t2: float, highest: flo
 
 
 def prescribed(n: int, level: float, first: float) -> Float:
-    """(n,) echoes that come halfway nearer to the level each time."""
+    """(n,) echoes, each with a part APPROACH left of the way to the level."""
     return level + (first - level) * np.power(APPROACH, np.arange(float(n)))
 
 

@@ -25,7 +25,7 @@ from lauterbur.sequence.excitation import excitation, unselective
 from lauterbur.sequence.interleaving import dealt_outwards
 from lauterbur.sequence.limits import Limits, limits, nearest, up
 from lauterbur.sequence.pulses import hard
-from lauterbur.sequence.refocusing import refocusing_angles
+from lauterbur.sequence.refocusing import echo_signals, refocusing_angles
 from lauterbur.sequence.sampling import Plane, plane
 from lauterbur.sequence.table import Block, Events, Table, beside, program, repeated
 from lauterbur.sequence.train import Lines, Train, train_of, train_table, turned
@@ -49,7 +49,8 @@ def volume_turbo_spin_echo(protocol: Protocol, scanner: Scanner) -> Program:
             f"{int((p.tr - plan.length) / plan.spacing + p.echo_train)} echoes, is possible"
         )
     chosen = plane(p, partitions_inside=False)
-    dealt = dealt_outwards(chosen, p.matrix[1:], p.echo_train, plan.at_te)
+    levelled = echo_signals(plan.angles, plan.spacing, *_levelled(scanner.field_strength))
+    dealt = dealt_outwards(chosen, p.matrix[1:], levelled, plan.at_te)
     shots = np.concatenate((np.full((p.dummies, p.echo_train), -1), np.tile(dealt, (p.averages, 1))))
     average = np.concatenate((np.zeros(p.dummies, np.int64), np.repeat(np.arange(p.averages), len(dealt))))
 
@@ -76,13 +77,18 @@ def volume_train(p: Protocol, limit: Limits, field_strength: float) -> Train:
     largest = unselective(hard(p.refocusing_angle, p.rf_duration, limit, "refocusing"), limit)
     voxel = resolution(p)
     plan = train_of(p, limit, pulse, largest, rest_area=REST / voxel[2], crush=CRUSH / voxel[0])
-    t1, t2, _ = relaxation(read_tissues()[LEVELLED], field_strength)
     try:
-        angles = refocusing_angles(p.echo_train, plan.spacing, t1, t2, p.refocusing_angle)
+        angles = refocusing_angles(p.echo_train, plan.spacing, *_levelled(field_strength), p.refocusing_angle)
     except ProtocolError as problem:
         raise ProtocolError(f"{p.name}: {problem}") from None
     pulses = tuple(unselective(hard(float(angle), p.rf_duration, limit, "refocusing"), limit) for angle in angles)
     return replace(plan, refocus=pulses, angles=angles)
+
+
+def _levelled(field_strength: float) -> tuple[float, float]:
+    """T1 and T2, s."""
+    t1, t2, _ = relaxation(read_tissues()[LEVELLED], field_strength)
+    return t1, t2
 
 
 def _echoes(
