@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lauterbur.recon.learned_network import MEMORY, STEPS, TOLD
+from lauterbur.recon.learned_network import MEMORY, STEPS, TOLD, read_weights
 
 
 class Unrolled(nn.Module):
@@ -113,3 +113,14 @@ def packed(network: Unrolled) -> bytes:
     file = io.BytesIO()
     np.savez_compressed(file, **arrays)
     return file.getvalue()
+
+
+def unpacked(network: Unrolled, data: bytes) -> None:
+    """The inverse of `packed`: weights of an .npz, each turn going on with its own."""
+    weights = read_weights(data)
+    with torch.no_grad():
+        for t, turn in enumerate(weights.turns):
+            mine = network.kernels[network.group[t]]
+            for parameter, value in zip([*mine, *network.biases[t]], [*turn.kernels, *turn.biases], strict=True):
+                parameter.copy_(torch.from_numpy(value))
+            network.trust[t] = torch.tensor(turn.trust)

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from network import Unrolled, loaded, packed
+from network import Unrolled, loaded, packed, unpacked
 from problems import Bank, Problem, problem
 
 from lauterbur.recon.cartesian_sense import CartesianSense
@@ -106,7 +106,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--every", type=int, default=100, help="steps between checkpoints")
     parser.add_argument("--fresh", action="store_true")
-    parser.add_argument("--begin", type=Path, help="a checkpoint whose weights are begun with")
+    parser.add_argument("--begin", type=Path, help="a checkpoint, or an .npz, whose weights are begun with")
     parser.add_argument("--fine", action="store_true", help="mostly parts of pictures, nearly as fine as they are")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -126,8 +126,11 @@ def main() -> None:
             optimiser.load_state_dict(state["optimiser"])
         step = int(state["step"])
     elif options.begin is not None:
-        state = torch.load(options.begin, weights_only=True)
-        loaded(network, state["network"], state["group"])
+        if options.begin.suffix == ".npz":
+            unpacked(network, options.begin.read_bytes())
+        else:
+            state = torch.load(options.begin, weights_only=True)
+            loaded(network, state["network"], state["group"])
     held = [tensors([p]) for i in range(JUDGED) for p in batch_of(bank, options.seed + 10**6, i, 1, options.fine)]
     size = sum(p.numel() for p in network.parameters())
     print(f"{size} weights, from step {step} of {options.steps}", flush=True)

@@ -1,0 +1,155 @@
+"""What benchmarks/vessel_wall.py judges: heads with a circle of Willis, played about it and heard, with noise, as images.
+
+Only some centimetres about the circle of Willis are played and heard: readout gradient, bandwidth per pixel and resolution are the
+protocol's, the field of view along the readout is cut (no sample of the rest would reach these planes after the readout transform).
+Signals are simulated once; noise is added by the scanner's receivers as often as there are seeds. Signals and images are kept and
+read again: of other code, protocols or scanners they are not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+import lauterbur as lb
+from lauterbur.acquisition.twin.accuracy import IMAGING
+from lauterbur.acquisition.twin.material import points_from, spins_from
+from lauterbur.acquisition.twin.receiver import ReceiveChain, noise_readouts, noise_scan, receive_chain, sensitivities
+from lauterbur.formats.nifti import read_nifti, write_nifti
+from lauterbur.image import Image
+from lauterbur.program import Program, duration
+from lauterbur.protocol.protocol import Protocol
+from lauterbur.rawdata import RawData
+from lauterbur.recon.learned_network import SHA256
+from lauterbur.recon.regularisation import sparse_weight
+from lauterbur.scanner.machine import Scanner
+from lauterbur.subject.anatomy import Subject
+from lauterbur.subject.head import head
+from lauterbur.subject.population import vary
+from lauterbur.subject.vessels import circle_of_willis, with_vessels
+from lauterbur.units import deg, mm
+
+SLOW, FAST = "brain/vessel-wall", "brain/vessel-wall-fast"
+METHODS = {"sense": SLOW, "cs": FAST, "cs-rule": FAST, "learned": FAST}  # and the protocol each reconstructs
+WEIGHT = 0.3  # of the rule's, in cs: walls of a pixel drown in what noise alone would reach; cs-rule has all of it
+REACH = 8 * mm  # about a lesion
+RECEIVERS = 12
+SUBJECTS = (  # size, tilt about x, y, z
+    (1.0, (0.0, 0.0, 0.0)),
+    (0.96, (4 * deg, -2 * deg, 3 * deg)),
+    (1.04, (-5 * deg, 2 * deg, -2 * deg)),
+)
+
+
+@dataclass(frozen=True)
+class Slab:
+    """What is played, along the patient's z; m."""
+
+    middle: float
+    depth: float
+
+
+CIRCLE, QUICK, WHOLE_BRAIN = Slab(-27 * mm, 32 * mm), Slab(-22 * mm, 22 * mm), Slab(16 * mm, 240 * mm)
+
+
+def thin(protocol: Protocol, slab: Slab) -> Protocol:
+    """The protocol with a short field of view along the readout, about the circle of Willis."""
+    n = 2 * round(slab.depth / protocol.fov[0] * protocol.matrix[0] / 2)
+    x, y, _ = protocol.position
+    return replace(
+        protocol, fov=(slab.depth, *protocol.fov[1:]), matrix=(n, *protocol.matrix[1:]), position=(x, y, slab.middle)
+    )
+
+
+@lru_cache(maxsize=2)
+def heads(number: int) -> tuple[Subject, Subject]:
+    """The same head with and without lesions."""
+    size, tilt = SUBJECTS[number]
+    plain = replace(head(), seed=number)
+    sick, healthy = (with_vessels(plain, circle_of_willis(diseased=ill)) for ill in (True, False))
+    if size == 1.0 and not any(tilt):
+        return sick, healthy
+    return vary(sick, scale=size, tilt=tilt), vary(healthy, scale=size, tilt=tilt)
+
+
+def signals(
+    program: Program, scanner: Scanner, subjects: Sequence[Subject], slab: Slab, kept: Path
+) -> tuple[list[RawData], ReceiveChain]:
+    """Noise-free raw data of heads that differ in their vessels alone: the rest is played once. Read where they were `kept`."""
+    fields = lb.solve_fields(scanner, subjects[0])
+    half = slab.depth / 2 + 2 * mm
+    around = spins_from(
+        subjects[0], fields, scanner, region=np.array([[-1, -1, slab.middle - half], [1, 1, slab.middle + half]])
+    )
+    chain = receive_chain(fields, scanner, around, coils=RECEIVERS)
+    files = [kept.with_name(f"{kept.name}-{which}.mrd") for which in ("sick", "healthy")[: len(subjects)]]
+    if all(file.exists() for file in files):
+        return [lb.read_raw(file) for file in files], chain
+    told = {"accuracy": IMAGING, "larmor_frequency": scanner.larmor_frequency}
+    common = lb.simulate(program, around, sensitivities(chain, around), **told)
+    raws = []
+    for subject, file in zip(subjects, files, strict=True):
+        cloud = subject.points
+        near = np.abs(cloud.position[:, 2] - slab.middle) < half
+        cut = replace(cloud, position=cloud.position[near], volume=cloud.volume[near], tissue=cloud.tissue[near])
+        points = points_from(replace(subject, points=cut), fields, scanner)
+        own = lb.simulate(program, points, sensitivities(chain, points), **told)
+        raws.append(replace(common, samples=common.samples + own.samples))
+        lb.write_raw(raws[-1], file)
+    return raws, chain
+
+
+def noisy(raw: RawData, chain: ReceiveChain, seed: int) -> RawData:
+    samples = raw.samples.copy()
+    for lo in range(0, len(samples), 1024):
+        rows = np.arange(lo, min(lo + 1024, len(samples)))
+        samples[rows] += noise_readouts(chain, rows, raw.n_samples[rows], raw.dwell[rows], seed)
+    dwell = float(np.median(raw.dwell))
+    return replace(raw, samples=samples, noise=noise_scan(chain, dwell, seed), noise_dwell=dwell)
+
+
+def reconstructed(raw: RawData, method: str) -> Image:
+    if method != "cs":
+        return lb.reconstruct(raw, method=method.removesuffix("-rule"))
+    _, lines, partitions = lb.load_protocol(FAST).matrix
+    rule = sparse_weight(1.0, raw.n_readouts / (lines * partitions))  # the noise of whitened data is 1
+    return lb.reconstruct(raw, method="cs", regularisation=WEIGHT * rule)
+
+
+def imaged(raw: RawData, chain: ReceiveChain, seed: int, method: str, kept: Path) -> Image:
+    """Of these signals with noise, magnitude; read where it was `kept`."""
+    file = kept.with_name(f"{kept.name}-{named(method)}-{seed}.nii.gz")
+    if not file.exists():
+        write_nifti(reconstructed(noisy(raw, chain, seed), method), file)
+    pixels, affine = read_nifti(file)
+    return Image(pixels[None].astype(np.complex64), affine)
+
+
+def named(method: str) -> str:
+    """What an image depends on beside its data."""
+    return {"cs": f"cs{WEIGHT:g}", "learned": f"learned-{SHA256[:8]}"}.get(method, method)
+
+
+def minutes(protocol: Protocol, scanner: Scanner) -> float:
+    return duration(lb.build_program(protocol, scanner)) / 60
+
+
+def places(subject: Subject, slab: Slab) -> dict[str, NDArray[np.float64]]:
+    """Lesions that lie in the slab of the first head; of this one."""
+    return {name: place for name, place in _lesions(subject).items() if name in _inside(slab)}
+
+
+def _inside(slab: Slab) -> set[str]:
+    far = slab.depth / 2 - REACH / 2
+    return {name for name, place in _lesions(heads(0)[0]).items() if abs(place[2] - slab.middle) < far}
+
+
+def _lesions(subject: Subject) -> dict[str, NDArray[np.float64]]:
+    found = subject.vessels
+    listed = {f"plaque {100 * p.stenosis:.0f} %, {p.vessel}": np.array(p.position) for p in found.plaques}
+    return listed | {f"flap, {f.vessel}": (np.array(f.start) + np.array(f.end)) / 2 for f in found.flaps}
