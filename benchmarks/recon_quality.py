@@ -6,8 +6,7 @@
 
 1. Twin scans of subjects that nothing was trained on, everything sampled and without noise, which is the truth; noise is added and samples are
    left out by Poisson discs. SENSE stops at the noise. Compressed sensing (db2 wavelets) gets the weight of least true error, of three.
-2. A real brain (--data), sampled to an eighth: a tenth of the samples outside the centre is withheld and then foretold. Compressed sensing gets the
-   weight that foretells best.
+2. A real brain (--data): benchmarks/recon_brain.py.
 
 Lesions: benchmarks/recon_lesions.py. Twin scans take minutes each; --cache FOLDER keeps them, and the images of all methods that need no weights.
 """
@@ -24,16 +23,17 @@ import scipy.io
 from scipy import ndimage
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "training"))
+from recon_brain import CENTRE, real_brain
 from twin_scans import SCANS, planes_of, scanned, subject_of
 
 from lauterbur.recon.cartesian_sense import CartesianSense
 from lauterbur.recon.encoded import Planes
 from lauterbur.recon.espirit import plane_maps
-from lauterbur.recon.fft import fft, ifft, resized
+from lauterbur.recon.fft import ifft, resized
 from lauterbur.recon.irregular import solved
 from lauterbur.recon.learned import learned_image
 from lauterbur.recon.learned_network import scale_of
-from lauterbur.recon.regularisation import noise_level, sparse_weight
+from lauterbur.recon.regularisation import sparse_weight
 from lauterbur.recon.sparse import LEAST_CONFIDENCE, sparse_image
 from lauterbur.sequence.poisson import elliptical_radius, poisson_disc
 from lauterbur.study.quality import quality
@@ -42,7 +42,6 @@ from lauterbur.subject.tissues import read_tissues
 from lauterbur.units import mm
 
 TEST_SEED = 9001  # of subjects; training took 1001 and 2000 to 2039
-CENTRE = 24  # lines that calibrate
 FACTORS = (4.0, 6.0, 8.0, 10.0)
 WEIGHTS = (0.6, 1.0, 1.7)  # of the rule's
 OTHER = "other person"
@@ -201,52 +200,6 @@ def table(
             flush=True,
         )
     return kept
-
-
-def real_brain(path: Path) -> dict[str, np.ndarray]:
-    """Withholds a tenth of the samples outside the centre and foretells them."""
-    k = np.load(path)
-    k = k / np.abs(k).max()
-    mask = np.any(k != 0, axis=0)
-    rng = np.random.default_rng(0)
-    y, x = (np.abs(np.arange(n) - n // 2 + 0.5) < CENTRE / 2 for n in mask.shape)
-    outer = np.flatnonzero((mask & ~(y[:, None] & x[None])).ravel())
-    held = np.zeros(mask.size, bool)
-    held[rng.choice(outer, len(outer) // 10, replace=False)] = True
-    held = held.reshape(mask.shape)
-    kept = mask & ~held
-    samples = (k * kept).astype(np.complex64)
-    radius = elliptical_radius(mask.shape)[kept]
-    noise = noise_level(samples[:, kept].T[..., None], radius)
-    found = plane_maps(resized(resized(k, CENTRE, 1), CENTRE, 2), mask.shape)
-    maps = found.sensitivity[0] * (found.eigenvalue[0] >= LEAST_CONFIDENCE)
-    sense = CartesianSense(np.ascontiguousarray(maps[None, None], np.complex64), kept, 1)
-
-    def missed(image: np.ndarray) -> float:
-        told = fft(maps * image, (1, 2))
-        return float(np.linalg.norm((told - k)[:, held]) / np.linalg.norm(k[:, held]))
-
-    right = sense.adjoint(samples[None])
-    problem = Planes(sense, right, float(np.linalg.norm(samples) ** 2), int(kept.sum()) * len(k))
-    rule = sparse_weight(noise, float(kept.mean()))
-    sparse = {w: sparse_image(problem, w * rule)[0][0, 0] for w in (0.02, 0.05, 0.1, *WEIGHTS)}
-    best = min(sparse, key=lambda w: missed(sparse[w]))
-    ours, fit = learned_image(sense, samples[None], noise=noise)
-    least = solved(samples[None], kept, sense.maps[:, 0], noise=0.0)[0]
-    images = {
-        "zero-filled": right[0, 0], "SENSE": least, "CS, by rule": sparse[1.0], "CS, oracle": sparse[best], "learned": ours[0, 0],
-    }  # fmt: skip
-    print(
-        f"\nreal brain, {k.shape[0]} receivers, {kept.mean():.3f} sampled; error of {held.sum()} withheld places, relative"
-    )
-    for method, image in images.items():
-        print(f"     {method:14}{missed(image):8.4f}")
-    print(
-        f"     oracle's weight {best:g} of the rule's; noise taken {noise:.2e}; learned leaves a residual of {fit.residual / noise:.2f}, "
-        f"least squares of {fit.least_squares / noise:.2f} noise",
-        flush=True,
-    )
-    return images
 
 
 def picture(kept: dict[float, list], brain: dict[str, np.ndarray] | None, path: Path) -> None:

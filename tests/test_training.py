@@ -34,8 +34,9 @@ def test_a_problem_is_its_seed_and_its_target_fits_the_data_to_the_noise(bank, s
 
 def test_torch_and_numpy_say_the_same(bank):
     pytest.importorskip("torch")
-    from network import Unrolled, packed
     from train import check_the_product
+
+    from lauterbur.recon.learned_torch import Unrolled, packed
 
     network = Unrolled(2, 1, 8, 3)
     assert check_the_product(network, problem(bank, [4], (64, 80), 4), packed(network)) < 2e-3

@@ -4,6 +4,7 @@
     python training/train.py --bank bank --out run --minutes 60          # one core, one thread
     python training/train.py --bank bank --out run --minutes 60          # goes on, or again from the start with --fresh
     python training/train.py --bank bank --out fine --begin run/checkpoint.pt --fine --steps 6000 --rate 1e-3    # and finer pictures
+    python training/train.py --bank bank --out more --begin src/lauterbur/recon/data/learned.npz --fine --steps 20000 --rate 8e-4    # from the shipped
 
 Needs torch (pip install "lauterbur[train]"). Every step's problems follow from --seed and the number of the step, so that an interrupted run
 and a whole one see the same; checkpoints are written beside and then renamed. `run/learned.npz` is what the product reads.
@@ -19,11 +20,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from network import Unrolled, loaded, packed, unpacked
 from problems import Bank, Problem, problem
 
 from lauterbur.recon.cartesian_sense import CartesianSense
 from lauterbur.recon.learned_network import read_weights, scale_of, told_noise, unrolled
+from lauterbur.recon.learned_torch import Unrolled, network_of, packed
 
 SHAPES = ((96, 96), (96, 96), (80, 112), (112, 80))
 RECEIVERS = (1, 2, 4, 4, 5, 6, 8)
@@ -49,6 +50,15 @@ def tensors(batch: list[Problem]) -> tuple[torch.Tensor, ...]:
     told = torch.tensor([told_noise(p.noise / s) for p, s in zip(batch, scale, strict=True)], dtype=torch.float32)
     fraction = torch.tensor([float(p.mask.mean()) for p in batch], dtype=torch.float32)
     return stacked("least"), stacked("start"), stacked("right"), maps, mask, told, fraction, stacked("target")
+
+
+def loaded(network: Unrolled, state: dict[str, torch.Tensor], group: list[int]) -> None:
+    """A state of as many turns with fewer groups of kernels: each turn goes on with those it had."""
+    found = {name: value for name, value in state.items() if not name.startswith("kernels.")}
+    for t, mine in enumerate(network.group):
+        for i in range(len(network.kernels[mine])):
+            found[f"kernels.{mine}.{i}"] = state[f"kernels.{group[t]}.{i}"]
+    network.load_state_dict(found)
 
 
 def errors(found: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -113,7 +123,11 @@ def main() -> None:
     torch.manual_seed(options.seed)
     options.out.mkdir(parents=True, exist_ok=True)
     bank, checkpoint = Bank(options.bank), options.out / "checkpoint.pt"
-    network = Unrolled(options.turns, options.groups, options.width, options.depth)
+    begins_shipped = options.begin is not None and options.begin.suffix == ".npz"
+    if begins_shipped:
+        network = network_of(read_weights(options.begin.read_bytes()))
+    else:
+        network = Unrolled(options.turns, options.groups, options.width, options.depth)
     others = [p for p in network.parameters() if p is not network.trust]
     optimiser = torch.optim.AdamW(
         [{"params": others, "pace": 1.0}, {"params": [network.trust], "pace": 5.0}], lr=options.rate, weight_decay=1e-4
@@ -125,12 +139,9 @@ def main() -> None:
         if state["group"] == network.group:
             optimiser.load_state_dict(state["optimiser"])
         step = int(state["step"])
-    elif options.begin is not None:
-        if options.begin.suffix == ".npz":
-            unpacked(network, options.begin.read_bytes())
-        else:
-            state = torch.load(options.begin, weights_only=True)
-            loaded(network, state["network"], state["group"])
+    elif options.begin is not None and not begins_shipped:
+        state = torch.load(options.begin, weights_only=True)
+        loaded(network, state["network"], state["group"])
     held = [tensors([p]) for i in range(JUDGED) for p in batch_of(bank, options.seed + 10**6, i, 1, options.fine)]
     size = sum(p.numel() for p in network.parameters())
     print(f"{size} weights, from step {step} of {options.steps}", flush=True)

@@ -36,6 +36,9 @@ def recon(
     regularisation: Annotated[
         str, typer.Option(help="Weight of the prior of cs and low-rank; auto: from the noise.")
     ] = "auto",
+    tune: Annotated[
+        bool, typer.Option("--tune", help="Tune the learned prior to this scan first; needs torch.")
+    ] = False,
     report: Annotated[bool, typer.Option("--report", help="A page with g-factor, SNR and fit to the data.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -47,7 +50,7 @@ def recon(
     from lauterbur.study.folder import check_target
     from lauterbur.study.opening import notes_in, open_raw
 
-    check_choice(method, maps, regularisation)
+    check_choice(method, maps, regularisation, tune)
     check_target(out)
     with progress_bars() as progress:
         clock = Clock(progress)
@@ -56,7 +59,7 @@ def recon(
         with clock.stage("reconstruction") as told:
             image = reconstruct(
                 raw, coils=coils, normalise=normalise, method=method, maps=maps, regularisation=regularisation,
-                progress=told,
+                tune=tune, progress=told,
             )  # fmt: skip
         summary = archive_images(image, raw, out, source=file.name, timings=clock.seconds, with_report=report)
     print_notes(notes_in(image.provenance) + notes_in(image.provenance["reconstruction"]))

@@ -41,6 +41,7 @@ from lauterbur.recon.sampling import Sampling, describe, missing_side
 from lauterbur.recon.series import combine_series_
 from lauterbur.recon.sparse import combine_sparse_
 from lauterbur.recon.timings import Timings
+from lauterbur.recon.tuning import Tuning, tuned_to_scan
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Volumes:
     notes: tuple[str, ...]
     fits: tuple[Fit | LearnedFit, ...] = ()
     # ^ of regularised methods: per frame and slice, per slice where frames are solved together
+    tuning: Tuning | None = None  # of the learned prior
 
 
 def _off_centre_phase(axis: Axis | None) -> NDArray[np.complex64] | None:
@@ -146,11 +148,13 @@ def reconstruct_cartesian(
     known_maps: CoilMaps | None = None,
     weight: float | None = None,
     along_readout: int | None = None,
+    tune: bool = False,
 ) -> Volumes:
     """Volumes on the image grid, slices in the order of their SLC labels. `is_white`: mixing makes the noise 1.
 
     `method`: sense, grappa, cs, low-rank or learned. `known_maps` take the place of those from the calibration, `weight` that of the rule.
     `along_readout`: virtual receivers of geometric compression, found anew at every position along the readout.
+    `tune`: the learned prior's weights are tuned to this scan first.
     """
     n_slices, n_frames, n_rx = len(layout.slices), len(layout.frames), len(mixing)
     n_x = layout.readout.n_image
@@ -207,6 +211,13 @@ def reconstruct_cartesian(
                 volume = volume * ramp.reshape([-1 if a == position else 1 for a in range(3)])
         pixels[i_frame, _place(layout, i_slice)] = _on_image_grid(volume, layout)
 
+    weights, tuning = None, None
+    if tune:
+        with timings.stage("tuning"):
+            found_maps = maps if known_maps is None else [known_maps]
+            weights, tuning, note = tuned_to_scan(lines_of, layout, found_maps, is_white=is_white)
+            notes += [note] if note is not None else []
+
     shape = (layout.n_partitions, layout.phase.n, n_x)
     if method == "low-rank":
         with timings.stage("readout transform"):
@@ -254,7 +265,7 @@ def reconstruct_cartesian(
                 elif method == "learned":
                     used = maps[i_slice] if known_maps is None else known_maps
                     fit, note = combine_learned_(
-                        together, mine, layout, used, i_slice, volume, is_white=is_white, told=told
+                        together, mine, layout, used, i_slice, volume, is_white=is_white, weights=weights, told=told
                     )
                     fits.append(fit)
                     if note is not None and note not in notes:
@@ -274,7 +285,7 @@ def reconstruct_cartesian(
             if g is not None and g_factor is not None:
                 g_factor[_place(layout, i_slice)] = _on_image_grid(g, layout)
         del together
-    return Volumes(pixels, g_factor, samplings[0, 0], tuple(notes), tuple(fits))
+    return Volumes(pixels, g_factor, samplings[0, 0], tuple(notes), tuple(fits), tuning)
 
 
 def _place(layout: Layout, i_slice: int) -> slice:

@@ -15,7 +15,7 @@ from lauterbur.errors import InputError
 from lauterbur.recon.cartesian_sense import CartesianSense
 from lauterbur.recon.coilmaps import CoilMaps
 from lauterbur.recon.coils import CoarseMaps, planes_at
-from lauterbur.recon.fft import ifft
+from lauterbur.recon.fft import fft, ifft
 from lauterbur.recon.irregular import on_grid
 from lauterbur.recon.layout import Layout
 from lauterbur.recon.readout import Hybrid
@@ -66,11 +66,7 @@ def encoded(
 ) -> Planes:
     """The problem of positions [start, stop), from maps (x, set, rx, z, y) of the same."""
     n_z, n_y = layout.n_partitions, layout.phase.n
-    k_space = np.zeros((stop - start, lines.samples.shape[1], n_z, n_y), np.complex64)
-    section, line = lines.section[which], lines.line[which]
-    k_space[:, :, section, line] = lines.samples[which, :, start:stop].transpose(2, 1, 0)
-    mask = np.zeros((n_z, n_y), bool)
-    mask[section, line] = True
+    k_space, mask = _measured(lines, which, layout, start, stop)
     energy = float(np.linalg.norm(k_space) ** 2)
     n_samples = int(mask.sum()) * lines.samples.shape[1] * (stop - start)
     axes = (2, 3) if n_z > 1 else (3,)
@@ -80,6 +76,30 @@ def encoded(
     whole = np.ascontiguousarray(maps[:, :, :, 0].transpose(1, 2, 0, 3))[None]  # one plane (x, y)
     mask = np.broadcast_to(mask[0], (stop - start, n_y))
     return Planes(CartesianSense(whole, mask, workers), right[:, :, 0].transpose(1, 0, 2)[None], energy, n_samples)
+
+
+def measured_planes(
+    lines: Hybrid, which: NDArray[np.intp], layout: Layout, start: int, stop: int
+) -> tuple[Complex, NDArray[np.bool_]]:
+    """(plane, rx, a, b) k-space of positions [start, stop), and where it was measured (a, b): what `encoded` folds into A' y."""
+    k_space, mask = _measured(lines, which, layout, start, stop)
+    if layout.n_partitions > 1:
+        return k_space, mask
+    plane = np.ascontiguousarray(k_space[:, :, 0].transpose(1, 0, 2))[None]
+    return fft(plane, 2), np.broadcast_to(mask[0], (stop - start, layout.phase.n))
+
+
+def _measured(
+    lines: Hybrid, which: NDArray[np.intp], layout: Layout, start: int, stop: int
+) -> tuple[Complex, NDArray[np.bool_]]:
+    """(x, rx, z, y) samples, zero where there are none, and where there are (z, y)."""
+    n_z, n_y = layout.n_partitions, layout.phase.n
+    k_space = np.zeros((stop - start, lines.samples.shape[1], n_z, n_y), np.complex64)
+    section, line = lines.section[which], lines.line[which]
+    k_space[:, :, section, line] = lines.samples[which, :, start:stop].transpose(2, 1, 0)
+    mask = np.zeros((n_z, n_y), bool)
+    mask[section, line] = True
+    return k_space, mask
 
 
 def volume_of(planes: Complex, layout: Layout) -> Complex:

@@ -188,14 +188,15 @@ def combine_learned_(
     volume: Array,
     *,
     is_white: bool = False,
+    weights: Weights | None = None,
     told: Told = silent,
 ) -> tuple[LearnedFit | Fit, str | None]:
-    """Fills volume (z, y, x); where out of range by compressed sensing, with the reason as a note."""
+    """Fills volume (z, y, x); where out of range by compressed sensing, with the reason as a note. `weights`: other than the shipped."""
     n_x = layout.readout.n_image
     noise = noise_of(lines, which, layout, is_white)
     is_volume = layout.partition is not None
     width = 1 if is_volume else n_x
-    weights = shipped_weights()
+    weights = shipped_weights() if weights is None else weights
 
     def problem_of(start: int) -> Planes:
         slab = slab_of_maps(maps, i_slice, layout, start, start + width, LEAST_CONFIDENCE)

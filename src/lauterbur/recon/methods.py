@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 from lauterbur.errors import InputError
 from lauterbur.recon.regularisation import checked
 
@@ -12,7 +14,7 @@ REGULARISED = ("cs", "low-rank")  # whose weight can be chosen
 WITH_PRIOR = (*REGULARISED, "learned")
 
 
-def check_choice(method: str, maps: object, regularisation: float | str) -> float | None:
+def check_choice(method: str, maps: object, regularisation: float | str, tune: bool = False) -> float | None:
     """The weight of the prior, None for the rule; refuses what is unknown or has no effect."""
     if method not in METHODS:
         raise InputError(f"method {method!r} is unknown; choose one of {', '.join(METHODS)}")
@@ -23,4 +25,8 @@ def check_choice(method: str, maps: object, regularisation: float | str) -> floa
         raise InputError(f"regularisation has no effect on method {method!r}; use it with {' or '.join(REGULARISED)}")
     if not isinstance(maps, str) and method not in ON_LINES:
         raise InputError(f"maps have no effect on method {method!r}; use them with {', '.join(ON_LINES)}")
+    if tune and method != "learned":
+        raise InputError(f"tuning has no effect on method {method!r}; use it with 'learned'")
+    if tune and importlib.util.find_spec("torch") is None:
+        raise InputError('tuning the learned prior needs torch; pip install "lauterbur[train]", or do not tune')
     return weight

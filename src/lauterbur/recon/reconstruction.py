@@ -8,6 +8,7 @@ reconstruct(raw, method="sense")       # least squares with the receivers' maps,
 reconstruct(raw, method="cs")          # compressed sensing: sparse in wavelets, weighed by the noise
 reconstruct(raw, method="cs", regularisation=2.0, maps=calibrate(raw, sets=2))
 reconstruct(raw, method="learned")     # a learned prior where it applies, else compressed sensing
+reconstruct(raw, method="learned", tune=True)    # tuned to this scan first
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ def reconstruct(
     maps: CoilMaps | str = "espirit",
     regularisation: float | str = "auto",
     along_readout: bool = False,
+    tune: bool = False,
     progress: Callable[[float, str], None] | None = None,
 ) -> Image:
     """An image with its place in the patient; where the noise is known, pixels are in units of its standard deviation.
@@ -59,11 +61,12 @@ def reconstruct(
 
     `maps` are of `calibrate(raw)`, or found here. `regularisation` of cs and low-rank is a weight in units of the image, or chosen from
     the noise (regularisation.py). `along_readout`: `coils` virtual receivers are found anew at every position along the readout.
+    `tune`: the learned prior is first tuned to this scan, where that foretells withheld samples of it better (tuning.py; needs torch).
     `progress` hears which part of the images is done.
     """
     if coils is not None and not coils >= 1:
         raise InputError(f"coils={coils}; at least one receiver must remain after compression")
-    weight = check_choice(method, maps, regularisation)
+    weight = check_choice(method, maps, regularisation, tune)
     known_maps = None if isinstance(maps, str) else maps
     if along_readout and known_maps is not None:
         raise InputError("along_readout=True finds receivers that given maps do not know; leave out one of the two")
@@ -114,6 +117,7 @@ def reconstruct(
             known_maps=known_maps,
             weight=weight,
             along_readout=n_along,
+            tune=tune,
         )
         pixels, g_factor, notes = result.pixels, result.g_factor, list(result.notes)
         slices, frames, frame, used = layout.slices, layout.frames, layout.frame, layout.image
@@ -122,6 +126,8 @@ def reconstruct(
             facts["method"] = _name_of(method, result.fits)
             facts["measured_lines"] = [int(result.sampling.mask.sum()), result.sampling.mask.size]
             facts["fits"] = [asdict(fit) for fit in result.fits]
+            if result.tuning is not None:
+                facts["tuning"] = asdict(result.tuning)
         elif method == "grappa" and result.sampling.is_accelerated:
             facts["method"] = "GRAPPA"
             facts["acceleration"] = list(result.sampling.factors)

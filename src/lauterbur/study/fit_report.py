@@ -43,6 +43,12 @@ def fit_lines(image: Image) -> list[str]:
         lines.append(f"{facts['undersampling']:.2f} times as much of k-space reached as the samples stand for")
     if "off_resonance" in facts:
         lines.append(f"off-resonance {facts['off_resonance']}")
+    if "tuning" in facts:
+        of = facts["tuning"]
+        lines.append(
+            f"learned prior tuned to this scan in {of['steps']} steps: withheld samples foretold to {of['after']:.4f} of their size, "
+            f"before {of['before']:.4f}"
+        )
     for i, fit in enumerate(facts.get("fits", [])):
         line = f"fit {i + 1}: residual {fit['residual']:.3g} for noise {fit['noise']:.3g} (ratio {fit['residual'] / max(fit['noise'], 1e-300):.2f}), "
         if "weights" in fit:

@@ -1,6 +1,6 @@
-"""The unrolled network of lauterbur.recon.learned_network in torch, for training alone; `packed` writes what the product reads.
+"""The unrolled network of learned_network.py in torch, for training and tuning alone; `packed` writes what images are made with.
 
-Both must say the same: training/train.py checks it with every file of weights that it writes.
+Both must say the same: training/train.py checks it with every file of weights that it writes. Needs the extra "train".
 """
 
 from __future__ import annotations
@@ -8,13 +8,14 @@ from __future__ import annotations
 import io
 import math
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lauterbur.recon.learned_network import MEMORY, STEPS, TOLD, read_weights
+from lauterbur.recon.learned_network import MEMORY, STEPS, TOLD, Weights
 
 
 class Unrolled(nn.Module):
@@ -39,9 +40,11 @@ class Unrolled(nn.Module):
     def denoised(
         self, t: int, image: Tensor, least: Tensor, memory: Tensor, told: Tensor, fraction: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """(batch, a, b) complex and memory (batch, MEMORY, a/2, b/2)."""
+        """(batch, a, b) complex and memory (batch, MEMORY, a/2, b/2), odd lengths with a line of zeros."""
         kernels, biases = self.kernels[self.group[t]], self.biases[t]
+        a, b = image.shape[1:]
         both = torch.cat([torch.view_as_real(one).permute(0, 3, 1, 2) for one in (image, least)], 1)
+        both = functional.pad(both, (0, b % 2, 0, a % 2))
         parts = functional.pixel_unshuffle(both, 2)
         flat = torch.stack([told, fraction], 1)[:, :, None, None].expand(-1, -1, *parts.shape[2:])
         layer = torch.cat([parts, flat, memory], 1)
@@ -49,7 +52,7 @@ class Unrolled(nn.Module):
             layer = functional.conv2d(layer, kernel, bias, padding=1)
             if i + 1 < len(kernels):
                 layer = torch.relu(layer)
-        change = functional.pixel_shuffle(layer[:, :8], 2).permute(0, 2, 3, 1).contiguous()
+        change = functional.pixel_shuffle(layer[:, :8], 2)[:, :, :a, :b].permute(0, 2, 3, 1).contiguous()
         return image + torch.view_as_complex(change), layer[:, 8:]
 
     def forward(
@@ -57,7 +60,7 @@ class Unrolled(nn.Module):
     ) -> list[Tensor]:
         """The image (batch, a, b) after every turn. All scaled to brightness 1; the mask with k = 0 in the corner."""
         inside = (maps.abs().amax(1) > 0).to(maps.real.dtype)
-        memory = torch.zeros(len(start), MEMORY, start.shape[1] // 2, start.shape[2] // 2)
+        memory = torch.zeros(len(start), MEMORY, (start.shape[1] + 1) // 2, (start.shape[2] + 1) // 2)
         image, found = start, []
 
         def normal(x: Tensor) -> Tensor:
@@ -93,18 +96,9 @@ def conjugate_gradient(normal, right: Tensor, ridge: Tensor, start: Tensor, step
     return image
 
 
-def loaded(network: Unrolled, state: dict[str, Tensor], group: list[int]) -> None:
-    """A state of as many turns with fewer groups of kernels: each turn goes on with those it had."""
-    found = {name: value for name, value in state.items() if not name.startswith("kernels.")}
-    for t, mine in enumerate(network.group):
-        for i in range(len(network.kernels[mine])):
-            found[f"kernels.{mine}.{i}"] = state[f"kernels.{group[t]}.{i}"]
-    network.load_state_dict(found)
-
-
 def packed(network: Unrolled) -> bytes:
     """An .npz as read by lauterbur.recon.learned_network.read_weights."""
-    arrays: dict[str, np.ndarray] = {"group": np.array(network.group, np.int32)}
+    arrays: dict[str, Any] = {"group": np.array(network.group, np.int32)}
     for g, kernels in enumerate(network.kernels):
         arrays |= {f"kernel_{g}_{i}": k.detach().numpy().astype(np.float16) for i, k in enumerate(kernels)}
     for t, biases in enumerate(network.biases):
@@ -115,12 +109,19 @@ def packed(network: Unrolled) -> bytes:
     return file.getvalue()
 
 
-def unpacked(network: Unrolled, data: bytes) -> None:
-    """The inverse of `packed`: weights of an .npz, each turn going on with its own."""
-    weights = read_weights(data)
+def network_of(weights: Weights) -> Unrolled:
+    """The inverse of `packed`, of what read_weights reads."""
+    first = weights.turns[0].kernels
+    groups: list[int] = []  # turns that share kernels share the arrays
+    for t, turn in enumerate(weights.turns):
+        shared = [g for g, u in zip(groups, weights.turns, strict=False) if u.kernels is turn.kernels]
+        groups.append(shared[0] if shared else (max(groups) + 1 if t else 0))
+    network = Unrolled(len(weights.turns), max(groups) + 1, len(first[0]), len(first))
+    network.group = groups
     with torch.no_grad():
         for t, turn in enumerate(weights.turns):
-            mine = network.kernels[network.group[t]]
+            mine = network.kernels[groups[t]]
             for parameter, value in zip([*mine, *network.biases[t]], [*turn.kernels, *turn.biases], strict=True):
                 parameter.copy_(torch.from_numpy(value))
             network.trust[t] = torch.tensor(turn.trust)
+    return network

@@ -1,0 +1,115 @@
+"""Tuning to a scan: what is withheld, that it helps where weights are wrong, and never harms. Laws of torch need the extra "train"."""
+
+import importlib.util
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from boxes import nrmse
+from test_learned import case, volume
+from test_methods import noisy
+
+from lauterbur.errors import InputError
+from lauterbur.recon.encoded import encoded, measured_planes
+from lauterbur.recon.epi import ghost_phases
+from lauterbur.recon.layout import cartesian_layout
+from lauterbur.recon.learned import learned_image
+from lauterbur.recon.learned_network import least_squares, read_weights, scale_of, shipped_weights, unrolled
+from lauterbur.recon.readout import gathered
+from lauterbur.recon.reconstruction import reconstruct
+from lauterbur.recon.tuning import Measured, split, tuned
+from lauterbur.study.fit_report import fit_lines
+
+
+def measured(seed=3, shape=(96, 110), factor=6.0):
+    truth, sense, samples, noise = case(seed, shape=shape, factor=factor)
+    scale = scale_of(least_squares(sense, sense.adjoint(samples)))
+    return truth, sense, samples, noise, Measured(sense.maps[0, 0], samples[0], sense.mask, noise, scale)
+
+
+@pytest.mark.parametrize("of_lines", [False, True])
+def test_the_measured_places_are_split_in_two_and_the_centre_is_always_given(of_lines):
+    rng = np.random.default_rng(0)
+    mask = rng.random((60, 71)) < 0.3
+    if of_lines:
+        mask = np.broadcast_to(mask[:1], mask.shape)
+    mask = mask | (np.abs(np.arange(71) - 35) < 3)
+    given, held = split(rng, mask, 0.25)
+    assert np.array_equal(given | held, mask) and not np.any(given & held)
+    near = (slice(None) if of_lines else slice(29, 32), slice(33, 38))
+    assert not held[near].any() and 0.2 < held.sum() / mask.sum() < 0.25
+    assert not of_lines or np.array_equal(held, np.broadcast_to(held[:1], held.shape))
+    assert not np.array_equal(split(rng, mask, 0.25)[1], held)  # anew each time
+
+
+def test_the_samples_of_planes_are_those_of_their_normal_equations():
+    raw = noisy()
+    layout = cartesian_layout(raw, raw.header)
+    mixing = np.eye(raw.n_rx)
+    lines = gathered(raw, layout, layout.image, mixing, ghost_phases(raw, layout, mixing))
+    which = np.arange(len(lines.line))
+    rng = np.random.default_rng(0)
+    shape = (2, 1, raw.n_rx, layout.n_partitions, layout.phase.n)
+    maps = (rng.normal(size=shape) + 1j * rng.normal(size=shape)).astype(np.complex64)
+    problem = encoded(lines, which, layout, maps, 10, 12)
+    samples, mask = measured_planes(lines, which, layout, 10, 12)
+    assert np.array_equal(mask, problem.sense.mask)
+    np.testing.assert_allclose(problem.sense.adjoint(samples), problem.right, atol=1e-5 * np.abs(problem.right).max())
+
+
+def test_tuning_without_torch_or_without_the_learned_prior_is_refused_at_once(monkeypatch):
+    with pytest.raises(InputError, match="tuning has no effect on method 'cs'; use it with 'learned'"):
+        reconstruct(volume(), method="cs", tune=True)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"needs torch; pip install .*lauterbur\[train\]"):
+        reconstruct(volume(), method="learned", tune=True)
+
+
+@pytest.mark.parametrize("shape", [(64, 80), (57, 61)])
+def test_the_network_of_weights_says_what_they_say(shape):
+    torch = pytest.importorskip("torch")
+    from lauterbur.recon.learned_torch import network_of, packed
+    from lauterbur.recon.tuning import _lesson
+
+    weights = shipped_weights()
+    network = network_of(weights)
+    again = read_weights(packed(network))
+    assert all(
+        np.array_equal(a, b)
+        for one, two in zip(weights.turns, again.turns, strict=True)
+        for a, b in zip(one.kernels, two.kernels, strict=True)
+    )
+    _, sense, samples, noise, plane = measured(shape=shape, factor=4.0)
+    with torch.no_grad():
+        lesson = _lesson(plane, plane.mask, plane.mask)
+        theirs = network(*lesson.inputs)[-1][0].numpy() * plane.scale
+    ours = unrolled(sense, sense.adjoint(samples), noise, weights, orientations=1)[0, 0]
+    assert np.linalg.norm(ours - theirs) < 1e-4 * np.linalg.norm(ours)
+
+
+def test_wrong_weights_are_mended_by_the_scan_itself_and_right_ones_stay_or_get_better():
+    pytest.importorskip("torch")
+    truth, sense, samples, noise, plane = measured()
+    right = shipped_weights()
+    wrong = replace(right, turns=tuple(replace(t, biases=(*t.biases[:-1], t.biases[-1] + 0.02)) for t in right.turns))
+    mended, told = tuned([plane], wrong)
+    same, _ = tuned([plane], wrong)
+    assert mended.sha256 == same.sha256 == told.weights  # a function of its seed
+    assert told.steps > 0 and told.after < told.before
+    error = {
+        name: nrmse(learned_image(sense, samples, noise=noise, weights=w)[0][0, 0], truth)
+        for name, w in (("right", right), ("wrong", wrong), ("mended", mended))
+    }
+    assert error["mended"] < error["wrong"]
+    kept, told = tuned([plane], right)
+    assert told.after <= told.before and (told.steps > 0 or kept is right)
+    assert nrmse(learned_image(sense, samples, noise=noise, weights=kept)[0][0, 0], truth) < 1.02 * error["right"]
+
+
+def test_a_scan_is_tuned_to_and_says_so():
+    pytest.importorskip("torch")
+    image = reconstruct(volume(), method="learned", tune=True)
+    facts = image.provenance["reconstruction"]
+    assert facts["tuning"]["after"] <= facts["tuning"]["before"] and facts["tuning"]["withheld"] > 1000
+    assert all(fit["weights"] == facts["tuning"]["weights"] for fit in facts["fits"])
+    assert any("tuned to this scan in" in line for line in fit_lines(image))
