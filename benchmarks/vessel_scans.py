@@ -32,17 +32,17 @@ from lauterbur.subject.anatomy import Subject
 from lauterbur.subject.head import head
 from lauterbur.subject.population import vary
 from lauterbur.subject.vessels import circle_of_willis, with_vessels
-from lauterbur.units import deg, mm
+from lauterbur.units import mm
 
 SLOW, FAST = "brain/vessel-wall", "brain/vessel-wall-fast"
 METHODS = {"sense": SLOW, "cs": FAST, "cs-rule": FAST, "learned": FAST}  # and the protocol each reconstructs
 WEIGHT = 0.3  # of the rule's, in cs: walls of a pixel drown in what noise alone would reach; cs-rule has all of it
 REACH = 8 * mm  # about a lesion
 RECEIVERS = 12
-SUBJECTS = (  # size, tilt about x, y, z
+SUBJECTS = (  # size and shift, along the axes: of a turned head the twin would take four times as long
     (1.0, (0.0, 0.0, 0.0)),
-    (0.96, (4 * deg, -2 * deg, 3 * deg)),
-    (1.04, (-5 * deg, 2 * deg, -2 * deg)),
+    (0.96, (0.6 * mm, -0.3 * mm, 0.4 * mm)),
+    (1.04, (-0.4 * mm, 0.7 * mm, -0.2 * mm)),
 )
 
 
@@ -69,12 +69,10 @@ def thin(protocol: Protocol, slab: Slab) -> Protocol:
 @lru_cache(maxsize=2)
 def heads(number: int) -> tuple[Subject, Subject]:
     """The same head with and without lesions."""
-    size, tilt = SUBJECTS[number]
+    size, shift = SUBJECTS[number]
     plain = replace(head(), seed=number)
     sick, healthy = (with_vessels(plain, circle_of_willis(diseased=ill)) for ill in (True, False))
-    if size == 1.0 and not any(tilt):
-        return sick, healthy
-    return vary(sick, scale=size, tilt=tilt), vary(healthy, scale=size, tilt=tilt)
+    return vary(sick, scale=size, shift=shift), vary(healthy, scale=size, shift=shift)
 
 
 def signals(

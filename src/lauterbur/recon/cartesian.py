@@ -211,11 +211,13 @@ def reconstruct_cartesian(
                 volume = volume * ramp.reshape([-1 if a == position else 1 for a in range(3)])
         pixels[i_frame, _place(layout, i_slice)] = _on_image_grid(volume, layout)
 
-    weights, tuning = None, None
+    weights, tuning, n_parts = None, None, n_frames * n_slices + int(tune)
     if tune:
         with timings.stage("tuning"):
             found_maps = maps if known_maps is None else [known_maps]
-            weights, tuning, note = tuned_to_scan(lines_of, layout, found_maps, is_white=is_white)
+            weights, tuning, note = tuned_to_scan(
+                lines_of, layout, found_maps, is_white=is_white, told=timings.part(0, n_parts)
+            )
             notes += [note] if note is not None else []
 
     shape = (layout.n_partitions, layout.phase.n, n_x)
@@ -256,7 +258,7 @@ def reconstruct_cartesian(
             volume = np.zeros(shape, np.complex64)
             g = np.zeros(shape, np.float32) if i_frame == 0 and g_factor is not None else None
             mine = np.flatnonzero(together.slice == i_slice)
-            told = timings.part(i_frame * n_slices + i_slice, n_frames * n_slices)
+            told = timings.part(i_frame * n_slices + i_slice + int(tune), n_parts)
             with timings.stage("combination"):
                 if method == "grappa" and sampling.is_accelerated:
                     noise = np.zeros(shape, np.float32) if g is None else g

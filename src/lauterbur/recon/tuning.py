@@ -173,7 +173,7 @@ def split(rng: np.random.Generator, mask: Bool, part: float) -> tuple[Bool, Bool
             centre &= near[:, None] if axis == 0 else near
     free = np.flatnonzero(places & ~centre)
     second = np.zeros(places.size, bool)
-    second[rng.choice(free, round(part * len(free)), replace=False)] = True
+    second[rng.choice(free, min(len(free), max(1, round(part * len(free)))), replace=False)] = True
     second = np.broadcast_to(second.reshape(places.shape), mask.shape)
     return mask & ~second, mask & second
 
