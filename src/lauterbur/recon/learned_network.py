@@ -34,7 +34,7 @@ from lauterbur.recon.wavelets import Wavelet
 Array = NDArray[np.complexfloating[Any, Any]]
 Float = NDArray[np.float32]
 FILE = "learned.npz"
-SHA256 = "5b16b5868f1b6659754da0ca0525fae85936b14e11fefb7e7db401d745b3aa7d"
+SHA256 = "7fb74fee5603ce6f9a563c877d1dc60595372d3a75dac6b444a74ceacd776b63"
 MEMORY = 8  # channels from turn to turn
 STEPS = 2  # conjugate gradients of a turn
 LEAST_STEPS, LEAST_RIDGE = 8, 0.01  # of least squares, stopped early
