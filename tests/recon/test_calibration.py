@@ -49,6 +49,23 @@ def test_iterated_eigenvectors_are_those_of_the_library():
     assert np.min(np.abs(np.sum(frames[:, :, -1].conj() * vectors[:, 0], axis=1))) > 0.999
 
 
+@pytest.mark.parametrize("unit", [1e-12, 1e-3, 1e5, 1e12])
+def test_maps_know_no_units(unit):
+    """Raw data of strong signal are no silence and no null space: squares of their energies are beyond single precision."""
+    n, n_rx = 48, 6
+    k = fft(smooth_receivers(n, n_rx) * disc(n, 0.4), (1, 2)) + 1e-2 * random_complex((n_rx, n, n), 3)
+    block = resized(resized(k, 20, 1), 20, 2).astype(np.complex64)
+    noise = 1e-2 * np.sqrt(2)
+    one, other = (plane_maps(np.complex64(u) * block, (n, n), noise=u * noise) for u in (1.0, unit))
+    assert len(signal_space(np.complex64(unit) * block, (6, 6), noise=unit * noise)) == len(
+        signal_space(block, (6, 6), noise=noise)
+    )
+    assert np.allclose(one.eigenvalue, other.eigenvalue, atol=1e-3)
+    inside = disc(n, 0.35) > 0
+    alike = np.abs(np.sum(one.sensitivity[0].conj() * other.sensitivity[0], axis=0))
+    assert np.all(alike[inside] > 0.999)
+
+
 def test_interpolation_returns_the_points_it_was_given():
     matrix = enlarging(32, 8)
     assert np.allclose(matrix[::4], np.eye(8), atol=1e-6) and np.allclose(matrix.sum(axis=1), 1, atol=1e-6)

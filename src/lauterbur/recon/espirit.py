@@ -46,9 +46,14 @@ def spanned(
     `threshold`: singular values below this part of the largest belong to the null space; unless given 0.02 or, where the
     standard deviation `noise` of a sample is known and more, what noise alone would reach.
     """
+    unit = float(np.max(np.abs(patches), initial=0.0))
+    if unit == 0:  # silence
+        return np.zeros((len(patches), 1), np.complex64)
+    patches = patches / np.float32(unit)  # squares of energies of any unit are beyond single precision
+    noise = None if noise is None else noise / unit
     are_few = patches.shape[1] < patches.shape[0]
     gram = patches.conj().T @ patches if are_few else patches @ patches.conj().T  # the smaller one
-    largest = max(_largest(gram), 1e-30)
+    largest = _largest(gram)
     least = (NULL_SPACE if threshold is None else threshold) ** 2 * largest
     if threshold is None and noise is not None:
         least = max(least, (noise * noise_edge(patches.shape[1], patches.shape[0])) ** 2)
@@ -56,8 +61,6 @@ def spanned(
     energy, vectors = scipy.linalg.eigh(
         gram, driver="evr", subset_by_value=(least, np.inf), overwrite_a=True, check_finite=False
     )
-    if not len(energy):  # silence
-        return np.zeros((len(patches), 1), np.complex64)
     return np.asarray(patches @ (vectors / np.sqrt(energy)) if are_few else vectors, np.complex64)
 
 
