@@ -221,6 +221,7 @@ def main() -> None:
     parser.add_argument("--whole-brain", action="store_true", help="pictures of a whole head, at 5 T unless said")
     parser.add_argument("--scanners", nargs="+", help="5T and 3T unless given")
     parser.add_argument("--methods", nargs="+", choices=METHODS, help="arms that are reconstructed")
+    parser.add_argument("--heads", type=int, help="so many of the three")
     parser.add_argument("--out", type=Path, default=Path("vessel_wall"))
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
@@ -228,6 +229,7 @@ def main() -> None:
         return whole_brain(given.out, given.scanners or ["5T"], given.methods or ["sense", "cs"])
     methods = given.methods or (["sense", "cs"] if given.quick else ["sense", "cs", "learned"])
     n_subjects, n_seeds, slab = (1, 2, QUICK) if given.quick else (len(SUBJECTS), 2, CIRCLE)
+    n_subjects = n_subjects if given.heads is None else min(given.heads, n_subjects)
     told, shown, lesions = {}, {}, list(places(heads(0)[0], slab))
     for scanner in map(lb.load_scanner, given.scanners or ["5T", "3T"]):
         for method in methods:
