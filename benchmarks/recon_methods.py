@@ -144,7 +144,7 @@ def picture(rows: list[tuple[str, Image, dict[str, Image], int]], path: Path) ->
 
     columns = 1 + max(len(images) for *_, images, _ in rows)
     figure, panels = plt.subplots(
-        2 * len(rows), columns, figsize=(2.3 * columns, 4.8 * len(rows)), layout="constrained"
+        2 * len(rows), columns, figsize=(2.3 * columns, 3.2 * len(rows)), layout="constrained"
     )
     for i, (title, truth, images, echo) in enumerate(rows):
         true = np.abs(truth.pixels[echo])
