@@ -1,6 +1,7 @@
 """The public verbs: each is there, callable, and still callable after every submodule was imported."""
 
 import importlib
+import importlib.util
 import pkgutil
 import subprocess
 import sys
@@ -15,9 +16,14 @@ def test_a_public_name_can_be_imported(name):
     assert callable(getattr(lauterbur, name))
 
 
+OF_EXTRAS = {"lauterbur.recon.learned_torch": "torch"}  # modules that the core install cannot import
+
+
 def test_every_public_verb_is_still_callable_after_every_submodule_was_imported():
     for module in pkgutil.walk_packages(lauterbur.__path__, "lauterbur."):
-        importlib.import_module(module.name)
+        extra = OF_EXTRAS.get(module.name)
+        if extra is None or importlib.util.find_spec(extra) is not None:
+            importlib.import_module(module.name)
     shadowed = [name for name in lauterbur._PUBLIC if not callable(getattr(lauterbur, name))]
     assert not shadowed, f"a room or file hides these verbs: {shadowed}"
 
