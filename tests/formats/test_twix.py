@@ -1,8 +1,10 @@
 """Siemens raw data: a real measurement, a small made one, and damaged ones."""
 
 import builtins
+import gc
 import os
 import struct
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +116,20 @@ def test_damaged_files_are_read_or_refused_with_a_sentence(tmp_path: Path, data:
         read_twix(path)
     except LauterburError as problem:
         assert len(str(problem)) < 1000
+
+
+def test_a_file_that_the_library_gave_up_is_closed(tmp_path: Path) -> None:
+    path = tmp_path / "damaged.dat"
+    whole = bytearray(small_twix(LINES))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for place, value in ((130, 222), (150, 198), (10582, 174), (11096, 15)):  # twixtools raises with its file open
+            whole[place] = value
+        path.write_bytes(bytes(whole))
+        with pytest.raises(FileFormatError, match="cannot be understood"):
+            read_twix(path)
+        gc.collect()
+    assert not [one for one in caught if issubclass(one.category, ResourceWarning)]
 
 
 def test_without_the_library_the_remedy_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import traceback
+import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -73,6 +75,9 @@ def read_twix(path: str | os.PathLike[str]) -> RawData:
     except (InputError, MemoryError):
         raise
     except Exception as problem:  # a foreign library on a foreign file may raise anything
+        with warnings.catch_warnings():  # and leaves its file open, in the frames of its error
+            warnings.simplefilter("ignore", ResourceWarning)
+            traceback.clear_frames(problem.__traceback__)
         raise FileFormatError(
             path, "", f"cannot be understood: {type(problem).__name__}: {str(problem)[:200]}"
         ) from None
