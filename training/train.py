@@ -4,7 +4,7 @@
     python training/train.py --bank bank --out run --minutes 60          # one core, one thread
     python training/train.py --bank bank --out run --minutes 60          # goes on, or again from the start with --fresh
     python training/train.py --bank bank --out fine --begin run/checkpoint.pt --fine --steps 6000 --rate 1e-3    # and finer pictures
-    python training/train.py --bank bank --out more --begin src/lauterbur/recon/data/learned.npz --fine --steps 20000 --rate 8e-4    # from the shipped
+    python training/train.py --bank bank --out more --begin src/lauterbur/recon/data/learned.npz --fine --steps 11000 --rate 8e-4    # from the shipped
 
 Needs torch (pip install "lauterbur[train]"). Every step's problems follow from --seed and the number of the step, so that an interrupted run
 and a whole one see the same; checkpoints are written beside and then renamed. `run/learned.npz` is what the product reads.

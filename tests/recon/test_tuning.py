@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from boxes import nrmse
 from test_learned import case, volume
-from test_methods import noisy
+from test_methods import noisy, random_lines
 
 from lauterbur.errors import InputError
 from lauterbur.recon.encoded import encoded, measured_planes
@@ -19,6 +19,8 @@ from lauterbur.recon.readout import gathered
 from lauterbur.recon.reconstruction import reconstruct
 from lauterbur.recon.tuning import Measured, split, tuned
 from lauterbur.study.fit_report import fit_lines
+
+WITHOUT = "torch is not installed (the extra `train`); of the plain registry it brings gigabytes of CUDA"
 
 
 def measured(seed=3, shape=(96, 110), factor=6.0):
@@ -65,9 +67,16 @@ def test_tuning_without_torch_or_without_the_learned_prior_is_refused_at_once(mo
         reconstruct(volume(), method="learned", tune=True)
 
 
+def test_out_of_range_nothing_is_tuned_and_a_note_says_why(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)  # torch would not be asked for
+    facts = reconstruct(random_lines(noisy(), 0.3), method="learned", tune=True).provenance["reconstruction"]
+    assert "tuning" not in facts and facts["method"] == "compressed sensing"
+    assert any("learned prior was not tuned: a plane of 32 x 40 points" in note for note in facts["notes"])
+
+
 @pytest.mark.parametrize("shape", [(64, 80), (57, 61)])
 def test_the_network_of_weights_says_what_they_say(shape):
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason=WITHOUT)
     from lauterbur.recon.learned_torch import network_of, packed
     from lauterbur.recon.tuning import _lesson
 
@@ -88,7 +97,7 @@ def test_the_network_of_weights_says_what_they_say(shape):
 
 
 def test_wrong_weights_are_mended_by_the_scan_itself_and_right_ones_stay_or_get_better():
-    pytest.importorskip("torch")
+    pytest.importorskip("torch", reason=WITHOUT)
     truth, sense, samples, noise, plane = measured()
     right = shipped_weights()
     wrong = replace(right, turns=tuple(replace(t, biases=(*t.biases[:-1], t.biases[-1] + 0.02)) for t in right.turns))
@@ -107,7 +116,7 @@ def test_wrong_weights_are_mended_by_the_scan_itself_and_right_ones_stay_or_get_
 
 
 def test_a_scan_is_tuned_to_and_says_so():
-    pytest.importorskip("torch")
+    pytest.importorskip("torch", reason=WITHOUT)
     image = reconstruct(volume(), method="learned", tune=True)
     facts = image.provenance["reconstruction"]
     assert facts["tuning"]["after"] <= facts["tuning"]["before"] and facts["tuning"]["withheld"] > 1000

@@ -55,9 +55,9 @@ def test_angles_give_the_prescribed_echoes_and_no_more_than_they_may(n):
     level = (echoes[-1] - left * echoes[0]) / (1 - left)
     np.testing.assert_allclose(echoes, prescribed(n, level, echoes[0]), rtol=1e-9)
     assert np.all(angles > 0) and np.max(angles) == pytest.approx(HIGHEST, abs=1e-3)
-    # without relaxation a train of constant low angles holds at most sin(angle / 2), reached slowly: Alsop 1997
+    # without relaxation a train of constant low angles holds sin(angle / 2): Alsop 1997
     level = refocusing_angles(60, SPACING, np.inf, np.inf, np.radians(60))
-    assert echo_signals(level, SPACING, np.inf, np.inf)[-1] == pytest.approx(0.485, abs=0.015)
+    assert echo_signals(level, SPACING, np.inf, np.inf)[-1] == pytest.approx(0.5, abs=0.02)
 
 
 def test_higher_angles_hold_a_higher_level_and_longer_trains_a_lower_one():
@@ -94,7 +94,10 @@ def test_the_centre_of_k_space_is_met_at_te_and_rings_outwards_by_echoes_ever_le
 
 @pytest.mark.parametrize("name", ["brain/vessel-wall", "brain/vessel-wall-fast"])
 def test_neighbouring_rings_of_the_vessel_walls_are_equally_strong(name):
-    """What the order of echoes paints over the image: the weight of grey matter's echoes outwards from the centre of k-space."""
+    """What the order of echoes paints over the image: the weight of grey matter's echoes outwards from the centre of k-space.
+
+    The outermost ring, of the second echo, may be stronger: beyond it there is nothing that it could stand out of.
+    """
     p = load_protocol(name)
     program = build_program(p, SCANNER)
     row = program.labels
