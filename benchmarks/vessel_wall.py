@@ -189,7 +189,7 @@ def overview(shown: dict[str, Image], path: Path) -> None:
         size = np.abs(image.pixels[0])
         for axis, panel in enumerate(row):
             plane = np.take(size, size.shape[axis] // 2, axis=axis)
-            panel.imshow(plane, cmap="gray", vmin=0, vmax=np.percentile(plane, 99.5))
+            panel.imshow(plane, cmap="gray", vmin=0, vmax=np.percentile(plane, 95))  # the scalp outshines the brain
             panel.set_axis_off()
         row[0].set_title(name, fontsize=10)
     figure.savefig(path, dpi=110)
