@@ -14,6 +14,7 @@ from lauterbur.recon.sampling import calibration_block, describe
 from lauterbur.recon.sense import unfolded
 
 N_RX = 12
+NOISE = 4e-6  # of a sample, both parts
 
 
 @lru_cache(maxsize=1)
@@ -86,6 +87,58 @@ def test_the_solution_of_aliased_pixels_is_exact_for_exact_maps():
     )
     assert nrmse(found, truth) < 1e-2  # the ridge
     assert (g >= 1).all()
+
+
+def random_group(rest, known=None, truth=None, seed=0):
+    """Images and g-factor of what falls three onto each other, seen by four receivers; by default of one bright pixel."""
+    rng = np.random.default_rng(seed)
+    n_x, n_rx, n_y, r = 3, 4, 12, 3
+    maps = rng.normal(size=(n_x, n_rx, 1, n_y)) + 1j * rng.normal(size=(n_x, n_rx, 1, n_y))
+    maps = (maps / np.linalg.norm(maps, axis=1, keepdims=True)).astype(np.complex64)
+    if truth is None:
+        truth = np.zeros((n_x, 1, n_y), np.complex64)
+        truth[:, 0, 5] = 1 + 2j
+    from lauterbur.recon.fft import fft, ifft
+
+    k = fft(maps * truth[:, None], (2, 3))
+    k[..., np.arange(n_y) % r != 1] = 0
+    sure = np.ones((n_x, 1, n_y), np.float32)
+    return unfolded(ifft(k, (2, 3)), maps, sure, (r, 1), (1, 0), known=known, rest=np.full_like(sure, rest))
+
+
+@pytest.mark.parametrize("rest", [np.inf, 10.0, 0.1])
+def test_however_strong_the_noise_a_pixel_passes_with_weight_one(rest):
+    found, g = random_group(rest)
+    assert np.allclose(found[:, 0, 5], 1 + 2j, atol=1e-4)
+    assert (g >= 1).all()
+
+
+def test_folds_are_taken_for_noise_the_more_noise_there_is():
+    (quiet, g_quiet), (loud, g_loud) = random_group(np.inf), random_group(1.0)
+    others = np.arange(12) != 5
+    assert np.abs(quiet[..., others]).max() < 1e-2 < np.abs(loud[..., others]).max()
+    assert (g_loud <= g_quiet * (1 + 1e-4)).all()
+    assert g_loud.mean() < 0.9 * g_quiet.mean()
+
+
+def test_what_is_known_does_not_fold_however_strong_the_noise():
+    rng = np.random.default_rng(5)
+    truth = (rng.normal(size=(3, 1, 12)) + 1j * rng.normal(size=(3, 1, 12))).astype(np.complex64)
+    found, _ = random_group(0.1, known=truth, truth=truth)
+    assert np.allclose(found, truth, atol=1e-5)
+
+
+@pytest.mark.parametrize(("factors", "most"), [((2, 2), 0.9), ((3, 3), 0.6)], ids=["2x2", "3x3"])
+def test_noise_that_is_known_makes_unfolding_better(factors, most):
+    scan = Scan(matrix=(16, 60, 48), n_rx=10, factors=factors, reference_lines=20)
+    rng = np.random.default_rng(7)
+    noise = (6 * NOISE * (rng.normal(size=(10, 4000)) + 1j * rng.normal(size=(10, 4000)))).astype(np.complex64)
+    truth = reconstruct(replace(scan, factors=(1, 1)).raw()).pixels[0]
+    raw = scan.raw(6 * NOISE, seed=1)
+    known = reconstruct(replace(raw, noise=noise)).pixels[0]
+    least = reconstruct(replace(raw, noise=1e-3 * noise)).pixels[0] / 1000  # told that there is hardly any
+    truth /= 6 * NOISE * np.sqrt(2)  # whitened
+    assert nrmse(known, truth) < most * nrmse(least, truth)
 
 
 @pytest.mark.parametrize(("partial", "limit"), [((0.75, 1.0), 0.1), ((0.75, 0.8), 0.12)])

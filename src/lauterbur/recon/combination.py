@@ -11,6 +11,7 @@ from lauterbur.recon.coils import CoarseMaps, planes_at
 from lauterbur.recon.fft import fft, ifft, resized
 from lauterbur.recon.irregular import on_grid, solved
 from lauterbur.recon.layout import Layout
+from lauterbur.recon.low_resolution import low_resolution
 from lauterbur.recon.readout import SLAB, WORKERS, Hybrid
 from lauterbur.recon.sampling import Sampling
 from lauterbur.recon.sense import unfolded
@@ -43,7 +44,7 @@ def combine_(
 ) -> None:
     """Fills volume (z, y, x) on the encoded grid from the lines of one frame (3D) or slice (2D).
 
-    `is_white`: the noise of every readout is known, and 1.
+    `is_white`: the noise of every readout is known, and 1; what is unfolded is weighed against it.
     """
     if not sampling.is_regular:
         return _combine_irregular_(lines, which, layout, sampling, maps, volume, is_white)
@@ -60,6 +61,7 @@ def combine_(
     )
     n_rx, n_x = lines.samples.shape[1:]
     width = max(1, int(SLAB // (n_rx * even_z * even_y * 8)))
+    low = low_resolution(lines, which, sampling, maps, LEAST_CONFIDENCE) if is_white and r_y * r_z > 1 else None
 
     def work(start: int) -> None:
         stop = min(start + width, n_x)
@@ -67,6 +69,7 @@ def combine_(
         k_space[:, :, section, line] = lines.samples[chosen, :, start:stop].transpose(2, 1, 0)
         position = (np.arange(start, stop) - n_x // 2) / n_x
         sensitivity, confidence = planes_at(maps, position)
+        known = None if low is None else low.images(start, stop, sensitivity, (even_z, even_y))
         image, g = unfolded(
             ifft(k_space, (2, 3)),
             sensitivity,
@@ -74,6 +77,8 @@ def combine_(
             (r_y, r_z),
             offsets,
             least_confidence=LEAST_CONFIDENCE if r_y * r_z > 1 else 0.0,
+            known=known,
+            rest=None if low is None or known is None else low.rest(known),
         )
         if (even_z, even_y) != (n_z, n_y):
             image = ifft(resized(resized(fft(image, (1, 2)), n_z, 1), n_y, 2), (1, 2))
