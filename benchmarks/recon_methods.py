@@ -203,9 +203,7 @@ def main() -> None:
             rows.append((f"lattice {steps[0]} x {steps[1]}", first, images, 0))
     for factor in FACTORS[:: 2 if given.quick else 1] if given.echoes else ():
         masks = [discs(factor, 10 * int(factor) + i) for i in range(len(ECHOES))]
-        images = compare(
-            f"echoes, R = {factor:g}", sampled(noisy, masks), truth, tuple(given.echoes)
-        )
+        images = compare(f"echoes, R = {factor:g}", sampled(noisy, masks), truth, tuple(given.echoes))
         if factor == 8:
             rows.append((f"R = {factor:g}, echo 3", truth, images, 2))
     if given.picture and rows:

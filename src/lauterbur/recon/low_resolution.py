@@ -29,7 +29,9 @@ class LowResolution:
     samples: NDArray[np.complex64]  # (place, rx, x), tapered
     section: NDArray[np.intp]  # (place,) from k = 0
     line: NDArray[np.intp]
-    strength: float  # mean square of the object's pixels as the centre shows them, over the variance of a sample's noise
+    strength: (
+        float  # mean square of the object's pixels as the centre shows them, over the variance of a sample's noise
+    )
     rest_strength: float  # the same of what it does not show
 
     def images(
@@ -60,7 +62,6 @@ def low_resolution(
     lines: Hybrid, which: NDArray[np.intp], sampling: Sampling, maps: CoarseMaps, least_confidence: float
 ) -> LowResolution:
     """Of one frame or slice with white noise of 1; without any centre, all of the image is the rest."""
-    n_z, n_y = sampling.mask.shape
     window = _taper(sampling, maps.sensitivity.shape[2:])
     mine = window[lines.section[which], lines.line[which]]
     central = mine > 0
@@ -90,9 +91,9 @@ def _taper(sampling: Sampling, grid: tuple[int, ...]) -> NDArray[np.float32]:
     """(partition, phase) 1 at k = 0, 0 outside the centre, which is no wider than half of the maps' grid: products with maps stay on it."""
     window = np.zeros(sampling.mask.shape, np.float32)
     found = []
-    for block, n, m in zip(calibration_block(sampling.mask), window.shape, grid, strict=True):
+    for block, n, m in zip(calibration_block(sampling.mask), sampling.mask.shape, grid, strict=True):
         found.append(slice(max(block.start, n // 2 - m // 4), min(block.stop, n // 2 + (m + 3) // 4)))
     lengths = [max(block.stop - block.start, 0) for block in found]
     if all(length >= LEAST_LINES or f == 1 for length, f in zip(lengths, sampling.factors[::-1], strict=True)):
-        window[found[0], found[1]] = np.outer(*(np.hanning(length + 2)[1:-1] for length in lengths))
+        window[found[0], found[1]] = np.outer(np.hanning(lengths[0] + 2)[1:-1], np.hanning(lengths[1] + 2)[1:-1])
     return window
