@@ -8,6 +8,8 @@ import pytest
 from boxes import Scan, nrmse
 
 from lauterbur.errors import InputError
+from lauterbur.recon import combination
+from lauterbur.recon.low_resolution import low_resolution
 from lauterbur.recon.partial_fourier import projected
 from lauterbur.recon.reconstruction import reconstruct
 from lauterbur.recon.sampling import calibration_block, describe
@@ -113,6 +115,36 @@ def test_however_strong_the_noise_a_pixel_passes_with_weight_one(rest):
     assert (g >= 1).all()
 
 
+def test_unfolding_is_the_sum_of_receivers_with_least_noise_and_folds():
+    from lauterbur.recon.fft import fft, ifft
+
+    rng = np.random.default_rng(3)
+    n_rx, n_y, r, line = 4, 12, 3, 1
+    maps = rng.normal(size=(1, n_rx, 1, n_y)) + 1j * rng.normal(size=(1, n_rx, 1, n_y))
+    maps = (maps / np.linalg.norm(maps, axis=1, keepdims=True)).astype(np.complex64)
+    truth, known = (rng.normal(size=(1, 1, n_y)) + 1j * rng.normal(size=(1, 1, n_y)) for _ in range(2))
+    rest = np.exp(rng.uniform(-2, 4, (1, 1, n_y)))
+    k = fft(maps * truth[:, None], (2, 3))
+    k[..., np.arange(n_y) % r != line] = 0
+    aliased = ifft(k, (2, 3))
+    found, g = unfolded(
+        aliased, maps, np.ones((1, 1, n_y), np.float32), (r, 1), (line, 0), known=known.astype(np.complex64),
+        rest=rest.astype(np.float32),
+    )  # fmt: skip
+    turn = np.exp(2j * np.pi * np.arange(r) * (n_y // 2 - line) / r)
+    for y in range(n_y):
+        group = (y + np.arange(r) * n_y // r) % n_y
+        encoding = (
+            maps[0, :, 0, group].T * turn / r
+        )  # (rx, pixel), dense; noise of a sample is 1, of a folded pixel 1 / r
+        covariance = encoding @ np.diag(rest[0, 0, group]) @ encoding.conj().T + np.eye(n_rx) / r
+        own = np.linalg.solve(covariance, encoding[:, 0])
+        own /= np.vdot(encoding[:, 0], own).conj()
+        left = aliased[0, :, 0, y] - encoding @ known[0, 0, group]
+        assert found[0, 0, y] == pytest.approx(known[0, 0, y] + np.vdot(own, left), rel=1e-4)
+        assert g[0, 0, y] == pytest.approx(np.linalg.norm(own) * np.linalg.norm(encoding[:, 0]), rel=1e-3)
+
+
 def test_folds_are_taken_for_noise_the_more_noise_there_is():
     (quiet, g_quiet), (loud, g_loud) = random_group(np.inf), random_group(1.0)
     others = np.arange(12) != 5
@@ -126,6 +158,25 @@ def test_what_is_known_does_not_fold_however_strong_the_noise():
     truth = (rng.normal(size=(3, 1, 12)) + 1j * rng.normal(size=(3, 1, 12))).astype(np.complex64)
     found, _ = random_group(0.1, known=truth, truth=truth)
     assert np.allclose(found, truth, atol=1e-5)
+
+
+def test_how_strong_the_rest_is_does_not_depend_on_what_was_left_out(monkeypatch):
+    seen = []
+
+    def watched(*given):
+        seen.append(low_resolution(*given))
+        return seen[-1]
+
+    monkeypatch.setattr(combination, "low_resolution", watched)
+    rng = np.random.default_rng(7)
+    noise = (NOISE * (rng.normal(size=(10, 4000)) + 1j * rng.normal(size=(10, 4000)))).astype(np.complex64)
+    for factors in ((2, 2), (3, 2), (3, 3)):
+        scan = Scan(matrix=(16, 60, 48), n_rx=10, factors=factors, reference_lines=20)
+        reconstruct(replace(scan.raw(NOISE, seed=1), noise=noise))
+    rest = np.array([low.rest_strength for low in seen])
+    assert np.ptp(rest) < 0.1 * rest.mean()
+    assert np.ptp([low.strength for low in seen]) < 0.02 * seen[0].strength
+    assert seen[0].strength > 5 * rest.mean()
 
 
 @pytest.mark.parametrize(("factors", "most"), [((2, 2), 0.9), ((3, 3), 0.6)], ids=["2x2", "3x3"])

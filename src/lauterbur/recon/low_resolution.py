@@ -67,16 +67,17 @@ def low_resolution(
     central = mine > 0
     chosen = which[central]
     pixels = sampling.mask.size * lines.n_x * float(np.mean(maps.confidence >= least_confidence))
-    regular = sampling.lattice[lines.section[which], lines.line[which]]
-    level = float(np.mean(1 / lines.averages[which[regular]]))
-    factor = sampling.factors[0] * sampling.factors[1]
+    outer = which[sampling.lattice[lines.section[which], lines.line[which]] & ~central]
+    level = float(np.mean(1 / lines.averages[which]))
     unit = max(pixels, 1.0) * level
+    factor = sampling.factors[0] * sampling.factors[1]  # so many lines does each of the outer ones stand for
+    rest = _energy(lines, chosen, 1 - mine[central]) + factor * _energy(lines, outer, np.ones(len(outer), np.float32))
     return LowResolution(
         lines.samples[chosen] * mine[central][:, None, None],
         lines.section[chosen] - sampling.mask.shape[0] // 2,
         lines.line[chosen] - sampling.mask.shape[1] // 2,
         max(_energy(lines, chosen, mine[central]) / unit, 0.0),
-        max(factor * _energy(lines, which[regular], 1 - mine[regular]) / unit, FAINTEST),
+        max(rest / unit, FAINTEST),
     )
 
 
