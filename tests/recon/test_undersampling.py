@@ -108,10 +108,10 @@ def random_group(rest, known=None, truth=None, seed=0):
     return unfolded(ifft(k, (2, 3)), maps, sure, (r, 1), (1, 0), known=known, rest=np.full_like(sure, rest))
 
 
-@pytest.mark.parametrize("rest", [np.inf, 10.0, 0.1])
+@pytest.mark.parametrize("rest", [np.inf, 10.0, 0.1, 1e-3, 1e-12])
 def test_however_strong_the_noise_a_pixel_passes_with_weight_one(rest):
     found, g = random_group(rest)
-    assert np.allclose(found[:, 0, 5], 1 + 2j, atol=1e-4)
+    assert np.allclose(found[:, 0, 5], 1 + 2j, atol=1e-3)
     assert (g >= 1).all()
 
 

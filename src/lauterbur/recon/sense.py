@@ -16,6 +16,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 RIDGE = 1e-4  # of the mean diagonal of a group's normal matrix: bounds the noise of pixels without signal
+MOST = 1e3  # of the same: beyond it nothing is unfolded any more, and single precision ends
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -85,7 +86,7 @@ def _unfold(aliased, sensitivity, confidence, least, r_y, r_z, turn, known, rest
                     at_z = (z + (p // r_y) * step_z) % n_z
                     at_y = (y + (p % r_y) * step_y) % n_y
                     before[p] = known[x, at_z, at_y] if used[p] else 0
-                    added[p] = max(least_ridge, 1 / (group * rest[x, at_z, at_y]))
+                    added[p] = min(max(least_ridge, 1 / (group * rest[x, at_z, at_y])), MOST / RIDGE * least_ridge)
                 for p in range(group):
                     for q in range(group):
                         right[p] -= normal[p, q] * before[q]
