@@ -29,10 +29,8 @@ class LowResolution:
     samples: NDArray[np.complex64]  # (place, rx, x), tapered
     section: NDArray[np.intp]  # (place,) from k = 0
     line: NDArray[np.intp]
-    strength: (
-        float  # mean square of the object's pixels as the centre shows them, over the variance of a sample's noise
-    )
-    rest_strength: float  # the same of what it does not show
+    strength: float  # mean square of the object's pixels as the centre shows them
+    rest_strength: float  # of what it does not show, over the variance of a sample's noise
 
     def images(
         self, start: int, stop: int, sensitivity: NDArray[np.complex64], shape: tuple[int, int]
@@ -68,16 +66,15 @@ def low_resolution(
     chosen = which[central]
     pixels = sampling.mask.size * lines.n_x * float(np.mean(maps.confidence >= least_confidence))
     outer = which[sampling.lattice[lines.section[which], lines.line[which]] & ~central]
-    level = float(np.mean(1 / lines.averages[which]))
-    unit = max(pixels, 1.0) * level
     factor = sampling.factors[0] * sampling.factors[1]  # so many lines does each of the outer ones stand for
     rest = _energy(lines, chosen, 1 - mine[central]) + factor * _energy(lines, outer, np.ones(len(outer), np.float32))
+    noise = float(np.mean(1 / lines.averages[which]))
     return LowResolution(
         lines.samples[chosen] * mine[central][:, None, None],
         lines.section[chosen] - sampling.mask.shape[0] // 2,
         lines.line[chosen] - sampling.mask.shape[1] // 2,
-        max(_energy(lines, chosen, mine[central]) / unit, 0.0),
-        max(rest / unit, FAINTEST),
+        max(_energy(lines, chosen, mine[central]) / max(pixels, 1.0), 0.0),
+        max(rest / (max(pixels, 1.0) * noise), FAINTEST),
     )
 
 
