@@ -1,6 +1,7 @@
 """What the learned prior is trained on, and that training and product say the same. The law of torch needs the extra "train"."""
 
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,14 @@ from problems import Bank, problem
 
 
 @pytest.fixture(scope="module")
-def bank(tmp_path_factory):
+def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bank")
     pictures.of_shapes(2, 5, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bank(folder):
     return Bank(folder)
 
 
@@ -40,3 +46,14 @@ def test_torch_and_numpy_say_the_same(bank):
 
     network = Unrolled(2, 1, 8, 3)
     assert check_the_product(network, problem(bank, [4], (64, 80), 4), packed(network)) < 2e-3
+
+
+def test_problems_made_ahead_are_those_made_in_turn(folder):
+    pytest.importorskip("torch")
+    from train import batches
+
+    told = dict(bank=folder, seed=3, batch=1, fine=0.5, steps=5)
+    ahead, in_turn = (list(batches(Namespace(makers=n, **told), 2)) for n in (1, 0))
+    assert len(ahead) == len(in_turn) == 3
+    for (one,), (other,) in zip(ahead, in_turn, strict=True):
+        assert np.array_equal(one.right, other.right) and np.array_equal(one.target, other.target)

@@ -23,6 +23,7 @@ from lauterbur.sequence.poisson import elliptical_radius, poisson_disc
 
 Complex = NDArray[np.complex64]
 SHARES = {"head": 0.4, "torso": 0.15, "shapes": 0.25, "twin": 0.2}  # of what is drawn
+LATTICES = ((1, 2), (2, 1), (2, 2), (3, 2), (2, 3), (1, 3), (3, 3), (4, 2), (2, 4))
 CONFIDENT = 0.6  # eigenvalue of a map below which a place counts as empty
 
 
@@ -61,8 +62,8 @@ class Bank:
 def object_of(
     rng: np.random.Generator, picture: Complex, shape: tuple[int, int], is_fine: bool = False
 ) -> tuple[Complex, bool]:
-    """The picture turned, mirrored, made coarser as a scan would, and cut; whether the object ends inside. is_fine: mostly parts of it, nearly
-    as fine as it is (a millimetre of a head), where else whole ones of two or three millimetres prevail."""
+    """The picture turned, mirrored, made coarser as a scan would, and cut; whether the object ends inside. is_fine: mostly parts of it, about
+    as fine as it is (a millimetre of a head) or smoother than their pixels could show, where else whole ones of two or three millimetres prevail."""
     picture = np.rot90(picture, rng.integers(4))
     if rng.random() < 0.5:
         picture = picture[:, ::-1]
@@ -73,9 +74,9 @@ def object_of(
     factor = (
         rng.uniform(0.75, 0.98) * min(shape) / longest
         if fits
-        else rng.uniform(*((0.65, 0.95) if is_fine else (0.5, 0.85)))
+        else rng.uniform(*((0.65, 1.4) if is_fine else (0.5, 0.85)))
     )
-    n = 2 * int(np.clip(factor, 0.3, 0.95) * len(picture) / 2)
+    n = 2 * int(np.clip(factor, 0.3, 1.4) * len(picture) / 2)
     small = ifft(resized(resized(fft(picture, (0, 1)), n, 0), n, 1), (0, 1))
     if fits:
         return resized(resized(small, shape[0], 0), shape[1], 1), True
@@ -136,7 +137,7 @@ def receivers(rng: np.random.Generator, shape: tuple[int, int], n_loops: int) ->
 
 def sampled(rng: np.random.Generator, shape: tuple[int, int], most: float) -> NDArray[np.bool_]:
     """A mask with its centre, of at most one in `most` points: Poisson discs, random of variable density or a lattice; lines."""
-    kind = rng.choice(["poisson", "density", "lattice", "lines", "comb"], p=[0.45, 0.15, 0.1, 0.2, 0.1])
+    kind = rng.choice(["poisson", "density", "lattice", "lines", "comb"], p=[0.4, 0.15, 0.15, 0.2, 0.1])
     y, x = (np.arange(n) - n // 2 for n in shape)
     if kind in ("lines", "comb"):
         centre = np.abs(x) < rng.integers(6, 11)
@@ -158,7 +159,7 @@ def sampled(rng: np.random.Generator, shape: tuple[int, int], most: float) -> ND
     if kind == "poisson":
         return np.asarray(poisson_disc(allowed, centre, wanted, int(rng.integers(2**31))))
     if kind == "lattice":
-        r_y, r_x = [(1, 2), (2, 1), (2, 2), (3, 2), (2, 3), (1, 3), (3, 3)][rng.integers(7)]
+        r_y, r_x = LATTICES[rng.integers(len(LATTICES))]
         lattice = ((y[:, None] % r_y) == 0) & ((x[None] + y[:, None] // r_y * rng.integers(2)) % r_x == 0)
         return (lattice & allowed) | centre
     weight = np.where(allowed & ~centre, (1.05 - np.minimum(radius, 1)) ** rng.uniform(0, 3), 0).ravel()

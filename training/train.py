@@ -3,8 +3,8 @@
     python training/pictures.py --out bank
     python training/train.py --bank bank --out run --minutes 60          # one core, one thread
     python training/train.py --bank bank --out run --minutes 60          # goes on, or again from the start with --fresh
-    python training/train.py --bank bank --out fine --begin run/checkpoint.pt --fine --steps 6000 --rate 1e-3    # and finer pictures
-    python training/train.py --bank bank --out more --begin src/lauterbur/recon/data/learned.npz --fine --steps 11000 --rate 8e-4    # from the shipped
+    python training/train.py --bank bank --out fine --begin run/checkpoint.pt --fine 1 --steps 6000 --rate 1e-3    # and finer pictures
+    python training/train.py --bank bank --out more --begin src/lauterbur/recon/data/learned.npz --fine 0.6 --makers 1    # from the shipped
 
 Needs torch (pip install "lauterbur[train]"). Every step's problems follow from --seed and the number of the step, so that an interrupted run
 and a whole one see the same; checkpoints are written beside and then renamed. `run/learned.npz` is what the product reads.
@@ -14,8 +14,13 @@ from __future__ import annotations
 
 import argparse
 import math
+import multiprocessing
 import os
 import time
+from collections import deque
+from collections.abc import Generator
+from concurrent.futures import Future, ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,14 +32,50 @@ from lauterbur.recon.learned_network import read_weights, scale_of, told_noise, 
 from lauterbur.recon.learned_torch import Unrolled, network_of, packed
 
 SHAPES = ((96, 96), (96, 96), (80, 112), (112, 80))
-RECEIVERS = (1, 2, 4, 4, 5, 6, 8)
+RECEIVERS = (1, 2, 4, 4, 5, 6, 8, 8, 12)
 JUDGED = 16  # problems held out for the log
+AHEAD = 16  # batches made before they are wanted
+_bank: Bank  # of a process that makes problems
 
 
-def batch_of(bank: Bank, seed: int, step: int, size: int, is_fine: bool = False) -> list[Problem]:
+def batch_of(bank: Bank, seed: int, step: int, size: int, fine: float = 0.0) -> list[Problem]:
     rng = np.random.default_rng([seed, step])
     shape, n_rx = SHAPES[rng.integers(len(SHAPES))], int(rng.choice(RECEIVERS))
+    is_fine = bool(rng.random() < fine)
     return [problem(bank, [seed, step, i], shape, n_rx, is_fine) for i in range(size)]
+
+
+def begin_making(folder: Path) -> None:
+    """In a process that makes problems: one thread, the bank opened once."""
+    global _bank
+    torch.set_num_threads(1)
+    _bank = Bank(folder)
+
+
+def made(seed: int, size: int, fine: float, step: int) -> list[Problem]:
+    return batch_of(_bank, seed, step, size, fine)
+
+
+def batches(options: argparse.Namespace, first: int) -> Generator[list[Problem], None, None]:
+    """Those of every step from `first`, in order, made ahead by processes of their own where there are --makers."""
+    steps = range(first, options.steps)
+    asked = partial(made, options.seed, options.batch, options.fine)
+    if options.makers == 0:
+        begin_making(options.bank)
+        yield from map(asked, steps)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(options.makers, context, begin_making, (options.bank,)) as pool:
+        ahead: deque[Future[list[Problem]]] = deque()
+        try:
+            for step in steps:
+                ahead.append(pool.submit(asked, step))
+                if len(ahead) > AHEAD:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def tensors(batch: list[Problem]) -> tuple[torch.Tensor, ...]:
@@ -117,7 +158,10 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=100, help="steps between checkpoints")
     parser.add_argument("--fresh", action="store_true")
     parser.add_argument("--begin", type=Path, help="a checkpoint, or an .npz, whose weights are begun with")
-    parser.add_argument("--fine", action="store_true", help="mostly parts of pictures, nearly as fine as they are")
+    parser.add_argument(
+        "--fine", type=float, default=0.0, help="share of steps of mostly parts of pictures, nearly as fine as they are"
+    )
+    parser.add_argument("--makers", type=int, default=0, help="processes that make problems ahead of the steps")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
@@ -146,14 +190,13 @@ def main() -> None:
     size = sum(p.numel() for p in network.parameters())
     print(f"{size} weights, from step {step} of {options.steps}", flush=True)
     begun, losses, spent = time.monotonic(), [], [0.0, 0.0]
+    coming = batches(options, step)
     while step < options.steps and time.monotonic() - begun < 60 * options.minutes:
         warm, left = min(1.0, (step + 1) / 100), step / options.steps
         for group in optimiser.param_groups:
             group["lr"] = group["pace"] * options.rate * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * left)))
         at = time.monotonic()
-        least, start, right, maps, mask, told, fraction, target = tensors(
-            batch_of(bank, options.seed, step, options.batch, options.fine)
-        )
+        least, start, right, maps, mask, told, fraction, target = tensors(next(coming))
         spent[0] += time.monotonic() - at
         at = time.monotonic()
         found = network(least, start, right, maps, mask, told, fraction)
@@ -182,10 +225,11 @@ def main() -> None:
             apart = check_the_product(network, batch_of(bank, options.seed, step, 1, options.fine)[0], data)
             print(
                 f"step {step}: loss {np.mean(losses):.3f}, held out {gain:+.2f} dB over compressed sensing, error {error:.4f}, "
-                f"product differs by {apart:.1e}; {time.monotonic() - begun:.0f} s ({spent[0]:.0f} making problems, {spent[1]:.0f} learning)",
+                f"product differs by {apart:.1e}; {time.monotonic() - begun:.0f} s ({spent[0]:.0f} waiting for problems, {spent[1]:.0f} learning)",
                 flush=True,
             )
             losses.clear()
+    coming.close()
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from laws import assert_adjoint, assert_unitary, random_complex
 
 from lauterbur.errors import InputError
 from lauterbur.recon.low_rank import LocallyLowRank, LowRank, SparseInTime, low_rank_plus_sparse, shrunk
+from lauterbur.recon.shifts import Shifts
 from lauterbur.recon.solvers import conjugate_gradient, fista, largest_eigenvalue, primal_dual
 from lauterbur.recon.total_variation import TotalVariation
 from lauterbur.recon.wavelets import FAMILIES, Wavelet, daubechies
@@ -103,9 +104,9 @@ def test_wavelets_do_not_see_polynomials_and_match_the_slow_sums(family):
 
 
 def test_the_wavelet_prior_takes_away_the_threshold_wherever_it_is_shifted():
-    x, rng = random_complex((1, 32, 40), 0), np.random.default_rng(3)
-    assert np.allclose(Wavelet((1, 2)).prox(x, 0.0, rng), x, atol=1e-5)
-    much = Wavelet((1, 2)).prox(x, 1e3, rng)  # coarse averages remain
+    x, shifts = random_complex((1, 32, 40), 0), Shifts(3)
+    assert np.allclose(Wavelet((1, 2)).prox(x, 0.0, shifts), x, atol=1e-5)
+    much = Wavelet((1, 2)).prox(x, 1e3, shifts)  # coarse averages remain
     assert np.linalg.norm(much) < 0.3 * np.linalg.norm(x)  # a sixteenth of the energy
     wavelet = Wavelet((1, 2), "haar")
     c = wavelet.coefficients(x)
@@ -113,9 +114,9 @@ def test_the_wavelet_prior_takes_away_the_threshold_wherever_it_is_shifted():
     corner[:, :8, :10] = True
     c = np.where(corner, c, c * np.maximum(1 - 0.7 / np.abs(c), 0))
 
-    class Still:
-        def integers(self, n):
-            return 0
+    class Still(Shifts):
+        def next(self, periods):
+            return [0 for _ in periods]
 
     assert np.allclose(wavelet.prox(x, 0.7, Still()), wavelet.image(c.astype(np.complex64)), atol=1e-5)
 
@@ -131,17 +132,17 @@ def test_singular_values_are_shrunk():
     slow = (left * np.maximum(value - 4.0, 0)[:, None]) @ right
     assert np.allclose(shrunk(matrix, 4.0), slow, atol=1e-8)
     x = matrix.reshape(3, 5, 8, 5)[0]
-    assert np.allclose(LowRank().prox(x, 4.0, np.random.default_rng(0)), slow[0].reshape(5, 8, 5), atol=1e-8)
+    assert np.allclose(LowRank().prox(x, 4.0, Shifts()), slow[0].reshape(5, 8, 5), atol=1e-8)
 
 
 @pytest.mark.parametrize("shape", [(4, 17, 19), (4, 1, 16, 9)])
 def test_locally_low_rank_keeps_series_of_one_course_and_lowers_noise(shape):
-    rng = np.random.default_rng(0)
+    shifts = Shifts()
     course = np.arange(1, 5).reshape(-1, *[1] * (len(shape) - 1)) * (1 + 0.5j)
     series = course * np.ones(shape)
     noisy = series + 0.3 * random_complex(shape, 1, np.complex128)
-    assert np.allclose(LocallyLowRank().prox(series, 0.0, rng), series)
-    cleaned = LocallyLowRank().prox(noisy, 3.0, rng)
+    assert np.allclose(LocallyLowRank().prox(series, 0.0, shifts), series)
+    cleaned = LocallyLowRank().prox(noisy, 3.0, shifts)
     assert np.linalg.norm(cleaned - series) < 0.8 * np.linalg.norm(noisy - series)
 
 
@@ -153,4 +154,4 @@ def test_low_rank_plus_sparse_tells_the_still_from_the_beating():
     background, dynamics = low_rank_plus_sparse(lambda x: x, still + beating, low_rank=4.0, sparse=0.05, iterations=200)
     assert np.linalg.norm(background + dynamics - still - beating) < 0.1 * np.linalg.norm(still)
     assert abs(dynamics[0, 1, 1]) > 2 * abs(background[0, 1, 1])
-    assert np.allclose(SparseInTime().prox(beating, 0.0, np.random.default_rng(0)), beating)
+    assert np.allclose(SparseInTime().prox(beating, 0.0, Shifts()), beating)

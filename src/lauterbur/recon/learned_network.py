@@ -38,7 +38,7 @@ SHA256 = "7fb74fee5603ce6f9a563c877d1dc60595372d3a75dac6b444a74ceacd776b63"
 MEMORY = 8  # channels from turn to turn
 STEPS = 2  # conjugate gradients of a turn
 LEAST_STEPS, LEAST_RIDGE = 8, 0.01  # of least squares, stopped early
-SPARSE_STEPS, SPARSE_FAMILY = 14, "db2"  # of compressed sensing, from there
+SPARSE_STEPS, SPARSE_AVERAGED, SPARSE_FAMILY = 14, 4, "db2"  # of compressed sensing, from there
 TOLD = 18  # channels that a network is given beside its memory: two folded images, noise, fraction
 BRIGHTEST = 20  # one in so many pixels sets the scale
 ORIENTATIONS = 4  # quarter turns: half a decibel better than one, for a third more time
@@ -206,7 +206,10 @@ def least_squares(sense: CartesianSense, right: Array) -> Array:
 def first_image(sense: CartesianSense, right: Array, noise: float, least: Array) -> Array:
     """What the first turn starts from: compressed sensing, its weight by the rule of regularisation.py, begun at `least`."""
     weight = sparse_weight(noise, float(sense.mask.mean()))
-    return fista(sense.normal, right, Wavelet((2, 3), SPARSE_FAMILY), weight, iterations=SPARSE_STEPS, start=least)
+    return fista(
+        sense.normal, right, Wavelet((2, 3), SPARSE_FAMILY), weight,
+        iterations=SPARSE_STEPS, start=least, averaged=SPARSE_AVERAGED,
+    )  # fmt: skip
 
 
 def scale_of(image: Array) -> float:

@@ -1,6 +1,6 @@
 """Low rank over frames: image series whose courses in time are few, locally or everywhere, with or without a sparse rest.
 
-Images are (frame, ...). `LocallyLowRank` shrinks the singular values of blocks x frames, the blocks shifted at random
+Images are (frame, ...). `LocallyLowRank` shrinks the singular values of blocks x frames, the blocks ever elsewhere
 (Zhang et al. 2015, MRM 73:655); `low_rank_plus_sparse` splits a still background from what moves (Otazo et al. 2015, MRM 73:1125).
 """
 
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lauterbur.recon.shifts import Shifts
 from lauterbur.recon.solvers import Array, Normal, Prior, Watch
 
 
@@ -31,11 +32,11 @@ class LocallyLowRank:
 
     block: int = 8
 
-    def prox(self, image: Array, threshold: float, rng: np.random.Generator) -> Array:
+    def prox(self, image: Array, threshold: float, shifts: Shifts) -> Array:
         shape = image.shape[1:]
         width = [min(self.block, n) for n in shape]
         axes = tuple(range(1, image.ndim))
-        shift = [int(rng.integers(n)) for n in shape]
+        shift = shifts.next(shape)
         pad = [(-n) % w for n, w in zip(shape, width, strict=True)]
         moved = np.pad(np.roll(image, shift, axes), [(0, 0), *[(0, p) for p in pad]])
         split = [n for m, w in zip(moved.shape[1:], width, strict=True) for n in (m // w, w)]
@@ -51,7 +52,7 @@ class LocallyLowRank:
 class LowRank:
     """All voxels x frames (axis 0) as one matrix."""
 
-    def prox(self, image: Array, threshold: float, rng: np.random.Generator) -> Array:
+    def prox(self, image: Array, threshold: float, shifts: Shifts) -> Array:
         return shrunk(image.reshape(len(image), -1), threshold).reshape(image.shape)
 
 
@@ -59,7 +60,7 @@ class LowRank:
 class SparseInTime:
     """Few temporal frequencies: soft threshold of the transform along frames (axis 0)."""
 
-    def prox(self, image: Array, threshold: float, rng: np.random.Generator) -> Array:
+    def prox(self, image: Array, threshold: float, shifts: Shifts) -> Array:
         spectrum = np.fft.fft(image, axis=0, norm="ortho")
         size = np.abs(spectrum)
         spectrum *= np.maximum(1 - threshold / np.maximum(size, 1e-20), 0)
@@ -82,14 +83,14 @@ def low_rank_plus_sparse(
 
     `low_rank` is the weight of the background's singular values, `sparse` that of `rest` (unless given sparse in time).
     """
-    rng = np.random.default_rng(seed)
+    shifts = Shifts(seed)
     still, moving = LowRank(), SparseInTime() if rest is None else rest
     step = np.float32(0.5 / lipschitz)  # the sum of two images doubles the curvature
     background, dynamics = right * step, np.zeros_like(right)
     for i in range(iterations):
         gradient = step * (normal(background + dynamics) - right)
-        background = still.prox(background - gradient, low_rank * float(step), rng)
-        dynamics = moving.prox(dynamics - gradient, sparse * float(step), rng)
+        background = still.prox(background - gradient, low_rank * float(step), shifts)
+        dynamics = moving.prox(dynamics - gradient, sparse * float(step), shifts)
         if watch is not None:
             watch(i, background + dynamics)
     return background, dynamics

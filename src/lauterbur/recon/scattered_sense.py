@@ -20,7 +20,7 @@ from lauterbur.recon.operators import Chain, Sensitivity, off_resonance_operator
 from lauterbur.recon.regularisation import Fit, fit_of, low_rank_weight, noise_level, sparse_weight
 from lauterbur.recon.series import BLOCK
 from lauterbur.recon.solvers import Array, Convergence, Normal, conjugate_gradient, fista, largest_eigenvalue
-from lauterbur.recon.sparse import FAMILY, ITERATIONS, TOLERANCE, joined
+from lauterbur.recon.sparse import AVERAGED, FAMILY, ITERATIONS, TOLERANCE, joined
 from lauterbur.recon.toeplitz import ToeplitzSense
 from lauterbur.recon.wavelets import Wavelet
 
@@ -99,7 +99,7 @@ def solved_alone(problem: Problem, weight: float | None, *, seed: int = 0) -> tu
         axes = tuple(range(1, problem.right.ndim))
         image = fista(
             problem.normal, problem.right, Wavelet(axes, FAMILY), chosen, iterations=ITERATIONS, seed=seed,
-            lipschitz=largest_eigenvalue(problem.normal, problem.right), tolerance=TOLERANCE, watch=watch,
+            lipschitz=largest_eigenvalue(problem.normal, problem.right), tolerance=TOLERANCE, averaged=AVERAGED, watch=watch,
         )  # fmt: skip
     return _whole(image), fit_of(chosen, problem.noise, [(problem.residual(image), _whole_count(problem), watch)])
 

@@ -9,12 +9,15 @@ All take A' A and A' y, so that no solver knows how data were sampled. Each call
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from lauterbur.recon.shifts import Shifts
 
 Array = NDArray[np.complexfloating[Any, Any]]
 Normal = Callable[[Array], Array]
@@ -40,7 +43,7 @@ class Convergence:
 class Prior(Protocol):
     """What images are like: `prox(x, t)` is the image nearest to x at cost t, in place of x where it can."""
 
-    def prox(self, image: Array, threshold: float, rng: np.random.Generator) -> Array: ...
+    def prox(self, image: Array, threshold: float, shifts: Shifts) -> Array: ...
 
 
 class AnalysisPrior(Protocol):
@@ -128,14 +131,16 @@ def fista(
     start: Array | None = None,
     seed: int = 0,
     tolerance: float = 0.0,
+    averaged: int = 1,
     watch: Watch | None = None,
 ) -> Array:
     """argmin 1/2 |A x - y|^2 + weight * prior(x), by accelerated proximal gradients (Beck and Teboulle 2009, SIAM J Imaging Sci 2:183).
 
     Momentum restarts where it points uphill (O'Donoghue and Candes 2015, Found Comput Math 15:715). `lipschitz` bounds the
-    eigenvalues of `normal`: 1 for orthonormal transforms and maps of unit norm. Ends early when a step is `tolerance` of the image.
+    eigenvalues of `normal`: 1 for orthonormal transforms and maps of unit norm. Ends early when a step is `tolerance` of the image. Of a prior
+    whose shifts go round, what one of them leaves is gone from the mean of the `averaged` last images.
     """
-    rng = np.random.default_rng(seed)
+    shifts, last = Shifts(seed), deque[Array](maxlen=averaged)
     step = np.float32(1 / lipschitz)
     image = (right * step) if start is None else start.copy()
     ahead, momentum = image, 1.0
@@ -144,17 +149,18 @@ def fista(
         trial -= right
         trial *= -step
         trial += ahead
-        new = prior.prox(trial, weight / lipschitz, rng)
+        new = prior.prox(trial, weight / lipschitz, shifts)
         change = new - image
         is_uphill = i > 0 and dot(ahead - new, change) > 0
         following = 1.0 if is_uphill else (1 + np.sqrt(1 + 4 * momentum**2)) / 2
         ahead = new if is_uphill else new + np.float32((momentum - 1) / following) * change
         image, momentum = new, following
+        last.append(image)
         if watch is not None:
             watch(i, image)
         if tolerance and dot(change, change) <= tolerance**2 * dot(image, image):
             break
-    return image
+    return image if averaged == 1 else np.asarray(sum(last) / np.float32(len(last)), image.dtype)
 
 
 def primal_dual(

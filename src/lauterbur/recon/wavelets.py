@@ -1,7 +1,7 @@
 """Orthogonal wavelets, and the prior that images are sparse in them: transform, threshold and back, shifted at random.
 
-`Wavelet((1, 2))` works on those axes of an image, all others are planes of their own. A new random shift in every iteration takes the
-place of a redundant transform (Figueiredo and Nowak 2003, IEEE TIP 12:906). Boundaries are periodic; a point left over by an odd
+`Wavelet((1, 2))` works on those axes of an image, all others are planes of their own. A new shift in every iteration takes the
+place of a redundant transform (shifts.py). Boundaries are periodic; a point left over by an odd
 length passes to the next level, so that every length has an orthogonal transform.
 """
 
@@ -19,6 +19,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from lauterbur.errors import InputError
+from lauterbur.recon.shifts import Shifts
 
 Array = NDArray[np.complexfloating[Any, Any]]
 FAMILIES = {"haar": 1, "db2": 2, "db3": 3, "db4": 4}  # name -> vanishing moments; 2 taps for each
@@ -198,7 +199,7 @@ def _inverse(volume: NDArray[np.float32], other: NDArray[np.float32], taps: Any,
 
 @dataclass(frozen=True)
 class Wavelet:
-    """Soft threshold of the wavelet coefficients over one to three `axes` of the image, on random shifts."""
+    """Soft threshold of the wavelet coefficients over one to three `axes` of the image, on ever other shifts."""
 
     axes: tuple[int, ...]
     family: str = "db4"
@@ -239,10 +240,10 @@ class Wavelet:
             out[i] = kernel(first, np.empty_like(first), taps, self._levels(plane.shape))[0].view(np.complex64)
         return self._back(out, order, values)
 
-    def prox(self, image: Array, threshold: float, rng: np.random.Generator) -> Array:
+    def prox(self, image: Array, threshold: float, shifts: Shifts) -> Array:
         planes, order = self._planes(image)
         taps, levels = daubechies(FAMILIES[self.family]), self._levels(planes.shape[1:])
-        shifts = [int(rng.integers(2 ** len(levels))) if n > 1 else 0 for n in planes.shape[1:]]
+        shift = shifts.next([2 ** len(levels) if n > 1 else 1 for n in planes.shape[1:]])
         low = list(planes.shape[1:])
         for _, divided in levels:
             for axis in divided:
@@ -250,10 +251,10 @@ class Wavelet:
         out = np.empty_like(planes)
 
         def work(i: int) -> None:
-            first = _rolled(planes[i], shifts).view(np.float32)
+            first = _rolled(planes[i], shift).view(np.float32)
             values, spare = _transform(first, np.empty_like(first), taps, levels)
             _shrink(values, (low[0], low[1], low[2]), np.float32(threshold))
-            out[i] = _rolled(_inverse(values, spare, taps, levels)[0].view(np.complex64), [-s for s in shifts])
+            out[i] = _rolled(_inverse(values, spare, taps, levels)[0].view(np.complex64), [-s for s in shift])
 
         if len(planes) == 1:
             work(0)
@@ -263,6 +264,6 @@ class Wavelet:
         return self._back(out, order, image)
 
 
-def _rolled(plane: NDArray[np.complex64], shifts: list[int]) -> NDArray[np.complex64]:
-    """A contiguous copy, moved round by `shifts`."""
-    return np.ascontiguousarray(np.roll(plane, shifts, (0, 1, 2)))
+def _rolled(plane: NDArray[np.complex64], shift: list[int]) -> NDArray[np.complex64]:
+    """A contiguous copy, moved round by `shift`."""
+    return np.ascontiguousarray(np.roll(plane, shift, (0, 1, 2)))
