@@ -5,7 +5,8 @@
     python benchmarks/recon_quality.py --data ../shared/data --scans "other person"   # another head than all learned from
 
 1. Twin scans of subjects that nothing was trained on, everything sampled and without noise, which is the truth; noise is added and samples are
-   left out by Poisson discs. SENSE stops at the noise. Compressed sensing (db2 wavelets) gets the weight of least true error, of three.
+   left out by Poisson discs. SENSE stops at the noise. Compressed sensing (db2 wavelets) gets the weight of least true error, of three;
+   with --bart PATH that of BART as well, of five weights, 60 iterations of the same wavelets and maps.
 2. A real brain (--data): benchmarks/recon_brain.py.
 
 Lesions: benchmarks/recon_lesions.py. Twin scans take minutes each; --cache FOLDER keeps them, and the images of all methods that need no weights.
@@ -17,6 +18,7 @@ import argparse
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import scipy.io
@@ -24,6 +26,7 @@ from scipy import ndimage
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "training"))
 from recon_brain import CENTRE, real_brain
+from recon_peers import Bart
 from twin_scans import SCANS, planes_of, scanned, subject_of
 
 from lauterbur.recon.cartesian_sense import CartesianSense
@@ -45,6 +48,7 @@ TEST_SEED = 9001  # of subjects; training took 1001 and 2000 to 2039
 FACTORS = (4.0, 6.0, 8.0, 10.0)
 WEIGHTS = (0.6, 1.0, 1.7)  # of the rule's
 OTHER = "other person"
+BART = "BART, oracle"
 METHODS = ("zero-filled", "SENSE", "CS, by rule", "CS, oracle", "learned")
 
 
@@ -99,6 +103,27 @@ def images_of(case: Case, keep: Path | None, weights: tuple[float, ...] = WEIGHT
         keep.parent.mkdir(parents=True, exist_ok=True)
         np.savez(keep, **others)
     return others | {"learned": learned[0, 0]}
+
+
+BART_WEIGHTS = (0.008, 0.012, 0.018, 0.027, 0.04)  # of data that it scales itself
+
+
+def bart_image(case: Case, path: Path) -> np.ndarray:
+    """Compressed sensing by BART, of least true error."""
+    with TemporaryDirectory() as folder:
+        bart, found = Bart(path, Path(folder)), []
+        bart.write("k", case.samples.transpose(1, 2, 0)[:, :, None])
+        bart.write("maps", case.sense.maps[0, 0].transpose(1, 2, 0)[:, :, None])
+        for weight in BART_WEIGHTS:
+            bart.run("pics", "-S", "-i60", f"-RW:3:0:{weight}", "--wavelet", "dau2", "k", "maps", "out")
+            found.append(bart.read("out"))
+    errors = [error(image * scale_to(image, case.truth), case.truth) for image in found]
+    return found[int(np.argmin(errors))]
+
+
+def scale_to(image: np.ndarray, truth: np.ndarray) -> float:
+    size = np.abs(image)
+    return float(np.vdot(size, np.abs(truth)) / np.vdot(size, size))
 
 
 def regional_bias(image: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
@@ -165,7 +190,7 @@ def twin_planes(name: str, n_planes: int, cache: Path | None, data: Path | None)
 
 
 def table(
-    planes: dict[str, list[np.ndarray]], factors: tuple[float, ...], snr: float, cache: Path | None
+    planes: dict[str, list[np.ndarray]], factors: tuple[float, ...], snr: float, cache: Path | None, bart: Path | None
 ) -> dict[float, list]:
     """Prints means over planes; returns, per factor, (case, images) of all planes."""
     kept: dict[float, list] = {}
@@ -174,13 +199,15 @@ def table(
     )
     print(f"{'R':>4} {'method':14}{'PSNR dB':>9}{'NRMSE':>8}{'SSIM':>7}{'HFEN':>7}{'bias of regions, worst':>24}")
     for factor in factors:
-        rows: dict[str, list] = {name: [] for name in METHODS}
+        rows: dict[str, list] = {name: [] for name in (*METHODS, *([BART] if bart else ()))}
         kept[factor] = []
         for name, of_scan in planes.items():
             for i, k in enumerate(of_scan):
                 case = case_of(f"{name} {i}", k, factor, snr, 100 * i + int(factor))
                 keep = None if cache is None else cache / f"{name}-{len(of_scan)}-{i}-{factor:g}-{snr:g}.npz"
                 images = images_of(case, keep)
+                if bart is not None:
+                    images[BART] = bart_image(case, bart)
                 kept[factor].append((case, images))
                 for method, image in images.items():
                     found = quality(np.abs(image)[None], np.abs(case.truth)[None])
@@ -192,6 +219,9 @@ def table(
                 f"{factor:4g} {method:14}{psnr:9.2f}{nrmse:8.4f}{ssim:7.3f}{hfen:7.3f}{100 * bias:14.2f}%{100 * worst:8.2f}%",
                 flush=True,
             )
+        if bart is not None:
+            gain = np.array(rows["learned"])[:, 0] - np.array(rows[BART])[:, 0]
+            print(f"     learned over {BART}: {gain.mean():+.2f} dB (planes {gain.min():+.2f} to {gain.max():+.2f})")
         ours, best, zero = (np.array(rows[m]) for m in ("learned", "CS, oracle", "zero-filled"))
         gain = ours[:, 0] - best[:, 0]
         print(
@@ -248,6 +278,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, help="folder that keeps twin scans")
     parser.add_argument("--scans", nargs="+", choices=[*SCANS, OTHER], default=["t2", "t1", "body"])
     parser.add_argument("--snr", type=float, nargs="+", default=[30.0])
+    parser.add_argument("--bart", type=Path, help="BART's program: its compressed sensing beside ours")
     parser.add_argument("--planes", type=int, default=3, help="of each scan")
     options = parser.parse_args()
     factors = (4.0, 8.0) if options.quick else FACTORS
@@ -257,7 +288,7 @@ def main() -> None:
     planes = {name: twin_planes(name, options.planes, options.cache, options.data) for name in names}
     kept: dict[float, list] = {}
     for snr in options.snr:
-        kept = table(planes, factors, snr, options.cache)
+        kept = table(planes, factors, snr, options.cache, options.bart)
     brain = None
     if options.data is not None:
         brain = real_brain(options.data / "kspace" / "brain_8ch_poisson.npy")

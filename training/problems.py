@@ -22,7 +22,7 @@ from lauterbur.recon.learned_network import first_image, least_squares
 from lauterbur.sequence.poisson import elliptical_radius, poisson_disc
 
 Complex = NDArray[np.complex64]
-SHARES = {"head": 0.4, "torso": 0.15, "shapes": 0.25, "twin": 0.2}  # of what is drawn
+SHARES = {"head": 0.35, "torso": 0.1, "shapes": 0.2, "twin": 0.35}  # of what is drawn
 LATTICES = ((1, 2), (2, 1), (2, 2), (3, 2), (2, 3), (1, 3), (3, 3), (4, 2), (2, 4))
 CONFIDENT = 0.6  # eigenvalue of a map below which a place counts as empty
 

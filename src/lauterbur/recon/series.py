@@ -16,7 +16,7 @@ from lauterbur.recon.low_rank import LocallyLowRank
 from lauterbur.recon.readout import WORKERS, Hybrid
 from lauterbur.recon.regularisation import Fit, fit_of, low_rank_weight
 from lauterbur.recon.solvers import Convergence, fista
-from lauterbur.recon.sparse import ITERATIONS, LEAST_CONFIDENCE, TOLERANCE, Part, joined, noise_of, plane_by_plane
+from lauterbur.recon.sparse import AVERAGED, ITERATIONS, LEAST_CONFIDENCE, TOLERANCE, Part, joined, noise_of, plane_by_plane
 from lauterbur.recon.timings import Told, silent
 
 BLOCK = 8  # voxels along each axis of a plane
@@ -56,7 +56,7 @@ def combine_series_(
         watch = Convergence()
         image = fista(
             lambda x: np.stack([p.sense.normal(one) for p, one in zip(problems, x, strict=True)]),
-            right, prior, chosen, iterations=ITERATIONS, seed=start, tolerance=TOLERANCE, watch=watch,
+            right, prior, chosen, iterations=ITERATIONS, seed=start, tolerance=TOLERANCE, averaged=AVERAGED, watch=watch,
         )  # fmt: skip
         left = 0.0
         for i, (problem, one) in enumerate(zip(problems, np.asarray(image, np.complex64), strict=True)):
