@@ -34,7 +34,7 @@ from lauterbur.recon.wavelets import Wavelet
 Array = NDArray[np.complexfloating[Any, Any]]
 Float = NDArray[np.float32]
 FILE = "learned.npz"
-SHA256 = "7fb74fee5603ce6f9a563c877d1dc60595372d3a75dac6b444a74ceacd776b63"
+SHA256 = "d50fdaddb258f3359a433acd42272107af8d5e93ccb32513272eeac578c93ab3"
 MEMORY = 8  # channels from turn to turn
 STEPS = 2  # conjugate gradients of a turn
 LEAST_STEPS, LEAST_RIDGE = 8, 0.01  # of least squares, stopped early
