@@ -64,7 +64,8 @@ def test_a_round_of_shifts_is_nearly_as_good_as_all_of_them_and_better_than_chan
     n = 40
     y, x = np.mgrid[:n, :n]
     truth = sum(
-        np.where(np.hypot(y - a, x - b) < r, v, 0) for a, b, r, v in ((20, 20, 16, 1), (15, 17, 5, 0.6), (26, 24, 3, -0.5))
+        np.where(np.hypot(y - a, x - b) < r, v, 0)
+        for a, b, r, v in ((20, 20, 16, 1), (15, 17, 5, 0.6), (26, 24, 3, -0.5))
     ).astype(np.complex64)[None]
     rng = np.random.default_rng(0)
     mask = (rng.random((n, n)) < 0.4) | (np.hypot(*np.meshgrid(*2 * [np.arange(n) - n // 2])) < 5)

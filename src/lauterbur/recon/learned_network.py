@@ -41,7 +41,7 @@ LEAST_STEPS, LEAST_RIDGE = 8, 0.01  # of least squares, stopped early
 SPARSE_STEPS, SPARSE_AVERAGED, SPARSE_FAMILY = 14, 4, "db2"  # of compressed sensing, from there
 TOLD = 18  # channels that a network is given beside its memory: two folded images, noise, fraction
 BRIGHTEST = 20  # one in so many pixels sets the scale
-ORIENTATIONS = 4  # quarter turns: half a decibel better than one, for a third more time
+ORIENTATIONS = 4  # quarter turns: two tenths of a decibel better than one, for a third more time
 LANES = 4  # output channels that the kernel works on at once
 
 

@@ -1,6 +1,6 @@
 """Low rank over frames: image series whose courses in time are few, locally or everywhere, with or without a sparse rest.
 
-Images are (frame, ...). `LocallyLowRank` shrinks the singular values of blocks x frames, the blocks ever elsewhere
+Images are (frame, ...). `LocallyLowRank` shrinks the singular values of blocks x frames, the blocks each time elsewhere
 (Zhang et al. 2015, MRM 73:655); `low_rank_plus_sparse` splits a still background from what moves (Otazo et al. 2015, MRM 73:1125).
 """
 

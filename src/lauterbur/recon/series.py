@@ -16,7 +16,16 @@ from lauterbur.recon.low_rank import LocallyLowRank
 from lauterbur.recon.readout import WORKERS, Hybrid
 from lauterbur.recon.regularisation import Fit, fit_of, low_rank_weight
 from lauterbur.recon.solvers import Convergence, fista
-from lauterbur.recon.sparse import AVERAGED, ITERATIONS, LEAST_CONFIDENCE, TOLERANCE, Part, joined, noise_of, plane_by_plane
+from lauterbur.recon.sparse import (
+    AVERAGED,
+    ITERATIONS,
+    LEAST_CONFIDENCE,
+    TOLERANCE,
+    Part,
+    joined,
+    noise_of,
+    plane_by_plane,
+)
 from lauterbur.recon.timings import Told, silent
 
 BLOCK = 8  # voxels along each axis of a plane

@@ -160,7 +160,7 @@ def fista(
             watch(i, image)
         if tolerance and dot(change, change) <= tolerance**2 * dot(image, image):
             break
-    return image if averaged == 1 else np.asarray(sum(last) / np.float32(len(last)), image.dtype)
+    return image if len(last) < 2 else np.asarray(sum(last) / np.float32(len(last)), image.dtype)
 
 
 def primal_dual(

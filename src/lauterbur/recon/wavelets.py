@@ -1,4 +1,4 @@
-"""Orthogonal wavelets, and the prior that images are sparse in them: transform, threshold and back, shifted at random.
+"""Orthogonal wavelets, and the prior that images are sparse in them: transform, threshold and back, each time shifted.
 
 `Wavelet((1, 2))` works on those axes of an image, all others are planes of their own. A new shift in every iteration takes the
 place of a redundant transform (shifts.py). Boundaries are periodic; a point left over by an odd
@@ -199,7 +199,7 @@ def _inverse(volume: NDArray[np.float32], other: NDArray[np.float32], taps: Any,
 
 @dataclass(frozen=True)
 class Wavelet:
-    """Soft threshold of the wavelet coefficients over one to three `axes` of the image, on ever other shifts."""
+    """Soft threshold of the wavelet coefficients over one to three `axes` of the image, each time from another place."""
 
     axes: tuple[int, ...]
     family: str = "db4"
