@@ -9,7 +9,8 @@
    with --bart PATH that of BART as well, of five weights, 60 iterations of the same wavelets and maps.
 2. A real brain (--data): benchmarks/recon_brain.py.
 
-Lesions: benchmarks/recon_lesions.py. Twin scans take minutes each; --cache FOLDER keeps them, and the images of all methods that need no weights.
+Lesions: benchmarks/recon_lesions.py. Twin scans take minutes each; --cache FOLDER keeps them, and the images of all methods that need no
+weights: of other code take another folder.
 """
 
 from __future__ import annotations
@@ -80,8 +81,9 @@ def case_of(name: str, k: np.ndarray, factor: float, snr: float, seed: int) -> C
     return Case(name, (noisy * mask).astype(np.complex64), sense, noise, truth)
 
 
-def error(image: np.ndarray, truth: np.ndarray) -> float:
-    return float(np.linalg.norm(np.abs(image) - np.abs(truth)) / np.linalg.norm(truth))
+def nearest(images: list[np.ndarray], truth: np.ndarray) -> np.ndarray:
+    """The image of least error, each at its best scale."""
+    return max(images, key=lambda image: quality(np.abs(image)[None], np.abs(truth)[None]).psnr)
 
 
 def images_of(case: Case, keep: Path | None, weights: tuple[float, ...] = WEIGHTS) -> dict[str, np.ndarray]:
@@ -97,7 +99,7 @@ def images_of(case: Case, keep: Path | None, weights: tuple[float, ...] = WEIGHT
     problem = Planes(sense, right, float(np.linalg.norm(case.samples) ** 2), n)
     rule = sparse_weight(case.noise, float(sense.mask.mean()))
     sparse = {w: sparse_image(problem, w * rule)[0][0, 0] for w in weights}
-    best = min(sparse.values(), key=lambda image: error(image, case.truth))
+    best = nearest(list(sparse.values()), case.truth)
     others = dict(zip(METHODS[:-1], (zero, least, sparse[1.0], best), strict=True))
     if keep is not None:
         keep.parent.mkdir(parents=True, exist_ok=True)
@@ -117,13 +119,7 @@ def bart_image(case: Case, path: Path) -> np.ndarray:
         for weight in BART_WEIGHTS:
             bart.run("pics", "-S", "-i60", f"-RW:3:0:{weight}", "--wavelet", "dau2", "k", "maps", "out")
             found.append(bart.read("out"))
-    errors = [error(image * scale_to(image, case.truth), case.truth) for image in found]
-    return found[int(np.argmin(errors))]
-
-
-def scale_to(image: np.ndarray, truth: np.ndarray) -> float:
-    size = np.abs(image)
-    return float(np.vdot(size, np.abs(truth)) / np.vdot(size, size))
+    return nearest(found, case.truth)
 
 
 def regional_bias(image: np.ndarray, truth: np.ndarray) -> tuple[float, float]:

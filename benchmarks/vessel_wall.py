@@ -44,6 +44,7 @@ from vessel_scans import (
 
 import lauterbur as lb
 from lauterbur.image import Image
+from lauterbur.study.planes import to_patient_axes
 from lauterbur.study.vessel_wall import Section, painted, sections, seen, separation
 from lauterbur.subject.anatomy import Subject
 from lauterbur.subject.vessels import PLAQUE, WALL
@@ -186,10 +187,11 @@ def overview(shown: dict[str, Image], path: Path) -> None:
 
     figure, panels = plt.subplots(len(shown), 3, figsize=(13, 4.6 * len(shown)), layout="constrained", squeeze=False)
     for row, (name, image) in zip(panels, shown.items(), strict=True):
-        size = np.abs(image.pixels[0])
+        size, _ = to_patient_axes(np.abs(image.pixels[0]), image.affine)
         for axis, panel in enumerate(row):
             plane = np.take(size, size.shape[axis] // 2, axis=axis)
-            panel.imshow(plane, cmap="gray", vmin=0, vmax=np.percentile(plane, 95))  # the scalp outshines the brain
+            top = np.percentile(plane, 95)  # the scalp outshines the brain
+            panel.imshow(plane, cmap="gray", vmin=0, vmax=top, origin="lower" if axis else "upper")
             panel.set_axis_off()
         row[0].set_title(name, fontsize=10)
     figure.savefig(path, dpi=110)

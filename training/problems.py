@@ -62,8 +62,11 @@ class Bank:
 def object_of(
     rng: np.random.Generator, picture: Complex, shape: tuple[int, int], is_fine: bool = False
 ) -> tuple[Complex, bool]:
-    """The picture turned, mirrored, made coarser as a scan would, and cut; whether the object ends inside. is_fine: mostly parts of it, about
-    as fine as it is (a millimetre of a head) or smoother than their pixels could show, where else whole ones of two or three millimetres prevail."""
+    """The picture turned, mirrored, made coarser as a scan would or enlarged, and cut; whether the object ends inside.
+
+    is_fine: mostly parts of it, about as fine as it is (a millimetre of a head) or smoother than its pixels could show; else whole ones
+    of two or three millimetres prevail.
+    """
     picture = np.rot90(picture, rng.integers(4))
     if rng.random() < 0.5:
         picture = picture[:, ::-1]

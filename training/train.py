@@ -46,9 +46,8 @@ def batch_of(bank: Bank, seed: int, step: int, size: int, fine: float = 0.0) -> 
 
 
 def begin_making(folder: Path) -> None:
-    """In a process that makes problems: one thread, the bank opened once."""
+    """In a process that makes problems: the bank is opened once."""
     global _bank
-    torch.set_num_threads(1)
     _bank = Bank(folder)
 
 
@@ -59,11 +58,11 @@ def made(seed: int, size: int, fine: float, step: int) -> list[Problem]:
 def batches(options: argparse.Namespace, first: int) -> Generator[list[Problem], None, None]:
     """Those of every step from `first`, in order, made ahead by processes of their own where there are --makers."""
     steps = range(first, options.steps)
-    asked = partial(made, options.seed, options.batch, options.fine)
     if options.makers == 0:
-        begin_making(options.bank)
-        yield from map(asked, steps)
+        bank = Bank(options.bank)
+        yield from (batch_of(bank, options.seed, step, options.batch, options.fine) for step in steps)
         return
+    asked = partial(made, options.seed, options.batch, options.fine)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(options.makers, context, begin_making, (options.bank,)) as pool:
         ahead: deque[Future[list[Problem]]] = deque()
@@ -159,7 +158,10 @@ def main() -> None:
     parser.add_argument("--fresh", action="store_true")
     parser.add_argument("--begin", type=Path, help="a checkpoint, or an .npz, whose weights are begun with")
     parser.add_argument(
-        "--fine", type=float, default=0.0, help="share of steps of mostly parts of pictures, nearly as fine as they are"
+        "--fine",
+        type=float,
+        default=0.0,
+        help="share of the steps that see parts of pictures, at 0.65 to 1.4 times their size",
     )
     parser.add_argument("--makers", type=int, default=0, help="processes that make problems ahead of the steps")
     options = parser.parse_args()

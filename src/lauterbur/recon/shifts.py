@@ -1,4 +1,4 @@
-"""Where the pairs of a wavelet or the blocks of a prior begin: elsewhere in every iteration, every place as often as the others.
+"""Where the pairs of a wavelet or the blocks of a prior begin: elsewhere in every iteration, at even and at odd places in turn.
 
 What a prior does at one place of its pairs and not at the other is left in the image as a pattern of blocks. Shifts at random (Figueiredo and Nowak
 2003, IEEE TIP 12:906) wash it out where there are many of them; few leave chance in the image. Here each run of 2^d
@@ -13,7 +13,7 @@ import numpy as np
 
 
 class Shifts:
-    """One sequence of shifts, which follows from its seed. The even and odd of it are the same for all seeds and lengths of axes."""
+    """One sequence of shifts, which follows from its seed. Which of them are even and which odd is the same for every seed and length."""
 
     def __init__(self, seed: int = 0):
         self._rng, self._count = np.random.default_rng(seed), 0

@@ -138,7 +138,7 @@ def fista(
 
     Momentum restarts where it points uphill (O'Donoghue and Candes 2015, Found Comput Math 15:715). `lipschitz` bounds the
     eigenvalues of `normal`: 1 for orthonormal transforms and maps of unit norm. Ends early when a step is `tolerance` of the image. Of a prior
-    whose shifts go round, what one of them leaves is gone from the mean of the `averaged` last images.
+    whose shifts go round, little of what one of them leaves is left in the mean of the `averaged` last images, which are kept for it.
     """
     shifts, last = Shifts(seed), deque[Array](maxlen=averaged)
     step = np.float32(1 / lipschitz)

@@ -24,7 +24,7 @@ from lauterbur.recon.wavelets import Wavelet
 
 ITERATIONS = 60
 TOLERANCE = 2e-3  # of the image: a smaller step ends the iterations
-AVERAGED = 8  # last images: rounds of the shifts of two or three axes
+AVERAGED = 8  # last images, all kept meanwhile: two rounds of shifts in a plane, one in a volume
 FAMILY = "db2"  # on a real brain (8 receivers, 12 % of the samples) left-out samples are foretold best, haar and db4 1 % worse
 Found = TypeVar("Found")
 Part = tuple[float, int, Convergence]  # squared residual, samples, how the iterations ended
