@@ -48,6 +48,7 @@ from lauterbur.units import mm
 TEST_SEED = 9001  # of subjects; training took 1001 and 2000 to 2039
 FACTORS = (4.0, 6.0, 8.0, 10.0)
 WEIGHTS = (0.6, 1.0, 1.7)  # of the rule's
+BART_WEIGHTS = (0.008, 0.012, 0.018, 0.027, 0.04)  # of data that it scales itself
 OTHER = "other person"
 BART = "BART, oracle"
 METHODS = ("zero-filled", "SENSE", "CS, by rule", "CS, oracle", "learned")
@@ -105,9 +106,6 @@ def images_of(case: Case, keep: Path | None, weights: tuple[float, ...] = WEIGHT
         keep.parent.mkdir(parents=True, exist_ok=True)
         np.savez(keep, **others)
     return others | {"learned": learned[0, 0]}
-
-
-BART_WEIGHTS = (0.008, 0.012, 0.018, 0.027, 0.04)  # of data that it scales itself
 
 
 def bart_image(case: Case, path: Path) -> np.ndarray:

@@ -1,7 +1,6 @@
 """What the learned prior is trained on, and that training and product say the same. The law of torch needs the extra "train"."""
 
 import sys
-from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ import pytest
 from lauterbur.recon.cartesian_sense import CartesianSense
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "training"))
+import batches
 import pictures
 from problems import Bank, problem
 
@@ -49,15 +49,11 @@ def test_torch_and_numpy_say_the_same(bank):
 
 
 def test_problems_made_ahead_are_those_made_in_turn(folder, monkeypatch):
-    pytest.importorskip("torch")
-    import train
-
-    monkeypatch.setattr(train, "AHEAD", 2)
-    told = dict(bank=folder, seed=3, batch=1, fine=0.5, steps=9)
-    ahead, in_turn = (list(train.batches(Namespace(makers=n, **told), 2)) for n in (2, 0))
+    monkeypatch.setattr(batches, "AHEAD", 2)
+    ahead, in_turn = (list(batches.batches(folder, 3, range(2, 9), 1, 0.5, makers)) for makers in (2, 0))
     assert len(ahead) == len(in_turn) == 7
     for (one,), (other,) in zip(ahead, in_turn, strict=True):
         assert np.allclose(one.right, other.right) and np.allclose(one.target, other.target)
-    left = train.batches(Namespace(makers=1, **told), 0)
+    left = batches.batches(folder, 3, range(9), 1, 0.5, 1)
     next(left)
     left.close()  # a run that stops in the middle: nothing waits

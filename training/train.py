@@ -14,67 +14,20 @@ from __future__ import annotations
 
 import argparse
 import math
-import multiprocessing
 import os
 import time
-from collections import deque
-from collections.abc import Generator
-from concurrent.futures import Future, ProcessPoolExecutor
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from problems import Bank, Problem, problem
+from batches import batch_of, batches
+from problems import Bank, Problem
 
 from lauterbur.recon.cartesian_sense import CartesianSense
 from lauterbur.recon.learned_network import read_weights, scale_of, told_noise, unrolled
 from lauterbur.recon.learned_torch import Unrolled, network_of, packed
 
-SHAPES = ((96, 96), (96, 96), (80, 112), (112, 80))
-RECEIVERS = (1, 2, 4, 4, 5, 6, 8, 8, 12)
 JUDGED = 16  # problems held out for the log
-AHEAD = 16  # batches made before they are wanted
-_bank: Bank  # of a process that makes problems
-
-
-def batch_of(bank: Bank, seed: int, step: int, size: int, fine: float = 0.0) -> list[Problem]:
-    rng = np.random.default_rng([seed, step])
-    shape, n_rx = SHAPES[rng.integers(len(SHAPES))], int(rng.choice(RECEIVERS))
-    is_fine = bool(rng.random() < fine)
-    return [problem(bank, [seed, step, i], shape, n_rx, is_fine) for i in range(size)]
-
-
-def begin_making(folder: Path) -> None:
-    """In a process that makes problems: the bank is opened once."""
-    global _bank
-    _bank = Bank(folder)
-
-
-def made(seed: int, size: int, fine: float, step: int) -> list[Problem]:
-    return batch_of(_bank, seed, step, size, fine)
-
-
-def batches(options: argparse.Namespace, first: int) -> Generator[list[Problem], None, None]:
-    """Those of every step from `first`, in order, made ahead by processes of their own where there are --makers."""
-    steps = range(first, options.steps)
-    if options.makers == 0:
-        bank = Bank(options.bank)
-        yield from (batch_of(bank, options.seed, step, options.batch, options.fine) for step in steps)
-        return
-    asked = partial(made, options.seed, options.batch, options.fine)
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(options.makers, context, begin_making, (options.bank,)) as pool:
-        ahead: deque[Future[list[Problem]]] = deque()
-        try:
-            for step in steps:
-                ahead.append(pool.submit(asked, step))
-                if len(ahead) > AHEAD:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def tensors(batch: list[Problem]) -> tuple[torch.Tensor, ...]:
@@ -192,7 +145,9 @@ def main() -> None:
     size = sum(p.numel() for p in network.parameters())
     print(f"{size} weights, from step {step} of {options.steps}", flush=True)
     begun, losses, spent = time.monotonic(), [], [0.0, 0.0]
-    coming = batches(options, step)
+    coming = batches(
+        options.bank, options.seed, range(step, options.steps), options.batch, options.fine, options.makers
+    )
     while step < options.steps and time.monotonic() - begun < 60 * options.minutes:
         warm, left = min(1.0, (step + 1) / 100), step / options.steps
         for group in optimiser.param_groups:
