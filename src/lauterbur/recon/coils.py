@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from lauterbur.recon.espirit import PlaneMaps, plane_maps
 from lauterbur.recon.fft import fft, ifft, resized
 
-KERNEL = 6  # patch width of volumes, where every position along the readout is a plane to solve
 Array = NDArray[np.complexfloating[Any, Any]]
 
 
@@ -72,7 +71,7 @@ def coarse_maps(calibration: Array, grid: tuple[int, int, int]) -> CoarseMaps:
         planes = calibration @ positions(calibration.shape[3], grid[2])
 
         def work(i: int) -> PlaneMaps:
-            return plane_maps(planes[..., i], (grid[0], grid[1]), reference=reference, kernel=KERNEL, iterations=20)
+            return plane_maps(planes[..., i], (grid[0], grid[1]), reference=reference)
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             solved = list(pool.map(work, range(grid[2])))
