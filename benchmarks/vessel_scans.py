@@ -8,7 +8,6 @@ read again: of other code, protocols or scanners they are not.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +19,8 @@ import lauterbur as lb
 from lauterbur.acquisition.twin.accuracy import IMAGING
 from lauterbur.acquisition.twin.material import points_from, spins_from
 from lauterbur.acquisition.twin.receiver import ReceiveChain, noise_readouts, noise_scan, receive_chain, sensitivities
+from lauterbur.acquisition.twin.spins import Spins
+from lauterbur.fields.maps import FieldMaps
 from lauterbur.formats.nifti import read_nifti, write_nifti
 from lauterbur.image import Image
 from lauterbur.program import Program, duration
@@ -28,7 +29,7 @@ from lauterbur.rawdata import RawData
 from lauterbur.recon.learned_network import SHA256
 from lauterbur.recon.regularisation import sparse_weight
 from lauterbur.scanner.machine import Scanner
-from lauterbur.subject.anatomy import Subject
+from lauterbur.subject.anatomy import PointCloud, Subject
 from lauterbur.subject.head import head
 from lauterbur.subject.population import vary
 from lauterbur.subject.vessels import circle_of_willis, with_vessels
@@ -75,11 +76,18 @@ def heads(number: int) -> tuple[Subject, Subject]:
     return vary(sick, scale=size, shift=shift), vary(healthy, scale=size, shift=shift)
 
 
+@lru_cache(maxsize=2 * len(SUBJECTS))
+def fields_of(scanner_name: str, number: int) -> FieldMaps:
+    """Of the head with lesions: what they change of the fields is left out."""
+    return lb.solve_fields(lb.load_scanner(scanner_name), heads(number)[0])
+
+
 def signals(
-    program: Program, scanner: Scanner, subjects: Sequence[Subject], slab: Slab, kept: Path
+    program: Program, scanner: Scanner, number: int, slab: Slab, kept: Path, *, with_healthy: bool = True
 ) -> tuple[list[RawData], ReceiveChain]:
-    """Noise-free raw data of heads that differ in their vessels alone: the rest is played once. Read where they were `kept`."""
-    fields = lb.solve_fields(scanner, subjects[0])
+    """Noise-free raw data of a head with lesions and without: what they share is played once. Read where they were `kept`."""
+    subjects = heads(number)[: 1 + with_healthy]
+    fields = fields_of(scanner.name, number)
     half = slab.depth / 2 + 2 * mm
     around = spins_from(
         subjects[0], fields, scanner, region=np.array([[-1, -1, slab.middle - half], [1, 1, slab.middle + half]])
@@ -88,18 +96,44 @@ def signals(
     files = [kept.with_name(f"{kept.name}-{which}.mrd") for which in ("sick", "healthy")[: len(subjects)]]
     if all(file.exists() for file in files):
         return [lb.read_raw(file) for file in files], chain
-    told = {"accuracy": IMAGING, "larmor_frequency": scanner.larmor_frequency}
-    common = lb.simulate(program, around, sensitivities(chain, around), **told)
+
+    def played(spins: Spins) -> RawData:
+        heard = sensitivities(chain, spins)
+        return lb.simulate(program, spins, heard, accuracy=IMAGING, larmor_frequency=scanner.larmor_frequency)
+
+    vessels = [points_within(subject.points, slab.middle - half, slab.middle + half) for subject in subjects]
+    shared = [found_in(vessels[1 - i if with_healthy else 0], cloud) for i, cloud in enumerate(vessels)]
+    raw = played(around)
+    both = (
+        raw.samples
+        + played(points_from(replace(subjects[0], points=part(vessels[0], shared[0])), fields, scanner)).samples
+    )
     raws = []
-    for subject, file in zip(subjects, files, strict=True):
-        cloud = subject.points
-        near = np.abs(cloud.position[:, 2] - slab.middle) < half
-        cut = replace(cloud, position=cloud.position[near], volume=cloud.volume[near], tissue=cloud.tissue[near])
-        points = points_from(replace(subject, points=cut), fields, scanner)
-        own = lb.simulate(program, points, sensitivities(chain, points), **told)
-        raws.append(replace(common, samples=common.samples + own.samples))
+    for subject, cloud, known, file in zip(subjects, vessels, shared, files, strict=True):
+        samples = both
+        if not known.all():
+            samples = both + played(points_from(replace(subject, points=part(cloud, ~known)), fields, scanner)).samples
+        raws.append(replace(raw, samples=samples))
         lb.write_raw(raws[-1], file)
     return raws, chain
+
+
+def part(cloud: PointCloud, which: NDArray[np.bool_]) -> PointCloud:
+    return replace(cloud, position=cloud.position[which], volume=cloud.volume[which], tissue=cloud.tissue[which])
+
+
+def points_within(cloud: PointCloud, low: float, high: float) -> PointCloud:
+    """Those between two heights; m."""
+    return part(cloud, (cloud.position[:, 2] > low) & (cloud.position[:, 2] < high))
+
+
+def found_in(other: PointCloud, cloud: PointCloud) -> NDArray[np.bool_]:
+    """(point,) whether the same point of the same tissue is in both."""
+    theirs, ours = (
+        np.ascontiguousarray(np.column_stack((one.position, one.volume, one.tissue))).view("V40")[:, 0]
+        for one in (other, cloud)
+    )
+    return np.isin(ours, theirs)
 
 
 def noisy(raw: RawData, chain: ReceiveChain, seed: int) -> RawData:

@@ -206,7 +206,7 @@ def whole_brain(out: Path, scanners: list[str], methods: list[str]) -> None:
             start = time.perf_counter()
             kept = out / f"{scanner.name}-{METHODS[method].replace('/', '-')}-whole"
             program = lb.build_program(thin(protocol, WHOLE_BRAIN), scanner)
-            (raw,), chain = signals(program, scanner, heads(0)[:1], WHOLE_BRAIN, kept)
+            (raw,), chain = signals(program, scanner, 0, WHOLE_BRAIN, kept, with_healthy=False)
             played = time.perf_counter()
             image = imaged(raw, chain, 0, method, kept)
             print(
@@ -244,7 +244,7 @@ def main() -> None:
                     given.out / f"{scanner.name}-{METHODS[method].replace('/', '-')}-{number}-{1e3 * slab.depth:.0f}mm"
                 )
                 program = lb.build_program(thin(protocol, slab), scanner)
-                raws, chain = signals(program, scanner, both, slab, kept)
+                raws, chain = signals(program, scanner, number, slab, kept)
                 print(f"{name}, subject {number}: signals in {time.perf_counter() - start:.0f} s", flush=True)
                 for seed in range(n_seeds):
                     start = time.perf_counter()
