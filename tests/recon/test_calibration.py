@@ -49,6 +49,16 @@ def test_iterated_eigenvectors_are_those_of_the_library():
     assert np.min(np.abs(np.sum(frames[:, :, -1].conj() * vectors[:, 0], axis=1))) > 0.999
 
 
+def test_a_place_where_a_second_map_nearly_fits_is_not_left_between_the_two():
+    """Where the object almost reaches both edges of the field of view the second eigenvalue is near 1 too."""
+    frames = np.linalg.qr(random_complex((40, 6, 6), 1))[0]
+    operator = (frames * np.array([1, 0.98, 0.6, 0.3, 0.1, 0])) @ frames.conj().transpose(0, 2, 1)
+    start = frames[:, :, 0] + 3 * frames[:, :, 1]
+    vectors, values = leading(operator.astype(np.complex64), start[:, None].astype(np.complex64))
+    assert np.allclose(values, 1, atol=1e-4)
+    assert np.min(np.abs(np.sum(frames[:, :, 0].conj() * vectors[:, 0], axis=1))) > 0.9999
+
+
 @pytest.mark.parametrize("unit", [1e-12, 1e-3, 1e5, 1e12])
 def test_maps_know_no_units(unit):
     """Raw data of strong signal are no silence and no null space: squares of their energies are beyond single precision."""
