@@ -19,7 +19,6 @@ import lauterbur as lb
 from lauterbur.acquisition.twin.accuracy import IMAGING
 from lauterbur.acquisition.twin.material import points_from, spins_from
 from lauterbur.acquisition.twin.receiver import ReceiveChain, noise_readouts, noise_scan, receive_chain, sensitivities
-from lauterbur.acquisition.twin.spins import Spins
 from lauterbur.fields.maps import FieldMaps
 from lauterbur.formats.nifti import read_nifti, write_nifti
 from lauterbur.image import Image
@@ -97,22 +96,16 @@ def signals(
     if all(file.exists() for file in files):
         return [lb.read_raw(file) for file in files], chain
 
-    def played(spins: Spins) -> RawData:
-        heard = sensitivities(chain, spins)
-        return lb.simulate(program, spins, heard, accuracy=IMAGING, larmor_frequency=scanner.larmor_frequency)
-
-    vessels = [points_within(subject.points, slab.middle - half, slab.middle + half) for subject in subjects]
-    shared = [found_in(vessels[1 - i if with_healthy else 0], cloud) for i, cloud in enumerate(vessels)]
-    raw = played(around)
-    both = (
-        raw.samples
-        + played(points_from(replace(subjects[0], points=part(vessels[0], shared[0])), fields, scanner)).samples
-    )
+    told = {"accuracy": IMAGING, "larmor_frequency": scanner.larmor_frequency}
+    raw = lb.simulate(program, around, sensitivities(chain, around), **told)
+    clouds = [points_within(subject.points, slab.middle - half, slab.middle + half) for subject in subjects]
+    everything, members = joined(clouds)
+    points = points_from(replace(subjects[0], points=everything), fields, scanner)
+    heard = np.asarray(sensitivities(chain, points))  # by one set of receivers for each head
+    own = lb.simulate(program, points, np.concatenate([heard * mine for mine in members]), **told)
     raws = []
-    for subject, cloud, known, file in zip(subjects, vessels, shared, files, strict=True):
-        samples = both
-        if not known.all():
-            samples = both + played(points_from(replace(subject, points=part(cloud, ~known)), fields, scanner)).samples
+    for which, file in enumerate(files):
+        samples = raw.samples + own.samples[:, which * RECEIVERS : (which + 1) * RECEIVERS]
         raws.append(replace(raw, samples=samples))
         lb.write_raw(raws[-1], file)
     return raws, chain
@@ -127,13 +120,13 @@ def points_within(cloud: PointCloud, low: float, high: float) -> PointCloud:
     return part(cloud, (cloud.position[:, 2] > low) & (cloud.position[:, 2] < high))
 
 
-def found_in(other: PointCloud, cloud: PointCloud) -> NDArray[np.bool_]:
-    """(point,) whether the same point of the same tissue is in both."""
-    theirs, ours = (
-        np.ascontiguousarray(np.column_stack((one.position, one.volume, one.tissue))).view("V40")[:, 0]
-        for one in (other, cloud)
-    )
-    return np.isin(ours, theirs)
+def joined(clouds: list[PointCloud]) -> tuple[PointCloud, list[NDArray[np.bool_]]]:
+    """All points of some clouds, each once, and (point,) which of them are in each cloud."""
+    rows = [np.column_stack((one.position, one.volume, one.tissue)) for one in clouds]
+    found, which = np.unique(np.concatenate(rows), axis=0, return_inverse=True)
+    owners = np.split(which.reshape(-1), np.cumsum([len(one) for one in rows])[:-1])
+    cloud = replace(clouds[0], position=found[:, :3], volume=found[:, 3], tissue=found[:, 4].astype(np.uint8))
+    return cloud, [np.isin(np.arange(len(found)), mine) for mine in owners]
 
 
 def noisy(raw: RawData, chain: ReceiveChain, seed: int) -> RawData:
