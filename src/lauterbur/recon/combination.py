@@ -16,14 +16,14 @@ from lauterbur.recon.readout import SLAB, WORKERS, Hybrid
 from lauterbur.recon.sampling import Sampling
 from lauterbur.recon.sense import unfolded
 
-COARSE = 64  # points of the sensitivity maps along each axis, at most
+COARSE = 96  # points of the sensitivity maps along each axis of a plane, at most
 LEAST_CONFIDENCE = 0.5  # ESPIRiT eigenvalue below which an aliased pixel counts as empty
 
 
 def grid_for(layout: Layout, n_x: int) -> tuple[int, int, int]:
     """Points of the coarse maps along partition, phase, readout."""
     n_z = layout.n_partitions
-    most = COARSE if n_z == 1 else COARSE // 2  # along the readout of a volume every point is a plane to solve
+    most = COARSE if n_z == 1 else COARSE // 3  # along the readout of a volume every point is a plane to solve
     return (
         1 if n_z == 1 else min(COARSE, max(n_z, 12)),
         min(COARSE, max(layout.phase.n, 12)),

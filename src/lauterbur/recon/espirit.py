@@ -22,7 +22,7 @@ NULL_SPACE = 0.02  # singular values below this part of the largest span the nul
 MOST_ITERATIONS = 400  # of the power method at one place
 STILL = 3e-5  # step of the unit vector that ends them: most places take ten; where the object nearly folds onto itself, hundreds
 COARSE_STEP = 4  # pixels: eigenvectors are found on every fourth, and are smooth between
-COARSEST = 48  # points of that grid: smooth between, up to the edge of the object
+COARSEST = 96  # points of that grid along an axis, at least: at the rim of the object maps change within a few of them
 CROP = 0.8  # eigenvalue below which a place counts as empty: edges of the object have 0.9, noise alone less than 0.7
 
 
