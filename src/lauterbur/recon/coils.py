@@ -64,14 +64,14 @@ def coarse_maps(calibration: Array, grid: tuple[int, int, int]) -> CoarseMaps:
         return CoarseMaps(np.ones((1, 1, 1, 1), np.complex64), np.ones((1, 1, 1), np.float32))
     reference = reference_receiver(calibration)
     if calibration.shape[1] == 1:
-        plane = plane_maps(calibration[:, 0], (grid[1], grid[2]), reference=reference)
+        plane = plane_maps(calibration[:, 0], (grid[1], grid[2]), reference=reference, step=1)
         vector = plane.sensitivity[0].transpose(2, 0, 1)[:, :, None]  # (x, rx, z, y)
         value = plane.eigenvalue[0].transpose(1, 0)[:, None]  # (x, z, y)
     else:
         planes = calibration @ positions(calibration.shape[3], grid[2])
 
         def work(i: int) -> PlaneMaps:
-            return plane_maps(planes[..., i], (grid[0], grid[1]), reference=reference)
+            return plane_maps(planes[..., i], (grid[0], grid[1]), reference=reference, step=1)
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             solved = list(pool.map(work, range(grid[2])))

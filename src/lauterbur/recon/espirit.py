@@ -22,7 +22,7 @@ NULL_SPACE = 0.02  # singular values below this part of the largest span the nul
 MOST_ITERATIONS = 400  # of the power method at one place
 STILL = 3e-5  # step of the unit vector that ends them: most places take ten; where the object nearly folds onto itself, hundreds
 COARSE_STEP = 4  # pixels: eigenvectors are found on every fourth, and are smooth between
-COARSEST = 96  # points of that grid along an axis, at least: at the rim of the object maps change within a few of them
+COARSEST = 48  # points of that grid, at least
 CROP = 0.8  # eigenvalue below which a place counts as empty: edges of the object have 0.9, noise alone less than 0.7
 
 
@@ -216,12 +216,13 @@ def plane_maps(
     kernel: int | None = None,
     threshold: float | None = None,
     noise: float | None = None,
+    step: int = COARSE_STEP,
     iterations: int = MOST_ITERATIONS,
 ) -> PlaneMaps:
     """Maps of `grid` points over the field of view, from a fully sampled block (rx, a, b) about k = 0.
 
     The first set is in phase with the virtual receiver `reference` (rx,), unless given the strongest mode of the block;
-    further sets have their largest component real.
+    further sets have their largest component real. One set is found on every `step`-th pixel.
     """
     n_rx = calibration.shape[0]
     width = kernel_for(calibration) if kernel is None else kernel
@@ -231,10 +232,8 @@ def plane_maps(
         flat = calibration.reshape(n_rx, -1)
         reference = np.linalg.eigh(flat @ flat.conj().T)[1][:, -1]
     sets = min(sets, n_rx)
-    step = (
-        COARSE_STEP if sets == 1 else 1
-    )  # several sets of one eigenvalue turn into each other: no grid is coarse then
-    small = tuple(min(n, max(COARSEST, -(-n // step))) for n in grid)
+    step = step if sets == 1 else 1  # several sets of one eigenvalue turn into each other: no grid is coarse then
+    small = grid if step == 1 else tuple(min(n, max(COARSEST, -(-n // step))) for n in grid)
     operator = plane_operator(lags, (small[0], small[1])).reshape(-1, n_rx, n_rx)
     vectors, values = leading(operator, start_vectors(reference, sets, len(operator)), iterations)
     vectors = in_phase(vectors, reference).reshape(*small, sets, n_rx)

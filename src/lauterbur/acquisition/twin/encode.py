@@ -25,7 +25,7 @@ from lauterbur.acquisition.twin.transform import PHASE_TOLERANCE, alike
 
 Float = NDArray[np.float64]
 NUFFT_TOLERANCE = 3e-5  # 8e-5 is reached: single precision
-TIGHT = 1.25  # times as fine as it must be is the grid behind it: an eighth to a half of the memory and time of finufft's 2
+TIGHT = 1.25  # times as fine as it must be is the grid behind it: a tenth to a half of the time of finufft's 2
 K_STEP = 1e-3  # 1/m: readouts closer than this listen alike
 DIRECT_LIMIT = 3e7  # spins times points
 TINY = 2e5  # likewise: not worth anything else
