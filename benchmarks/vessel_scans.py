@@ -111,13 +111,10 @@ def signals(
     return raws, chain
 
 
-def part(cloud: PointCloud, which: NDArray[np.bool_]) -> PointCloud:
-    return replace(cloud, position=cloud.position[which], volume=cloud.volume[which], tissue=cloud.tissue[which])
-
-
 def points_within(cloud: PointCloud, low: float, high: float) -> PointCloud:
     """Those between two heights; m."""
-    return part(cloud, (cloud.position[:, 2] > low) & (cloud.position[:, 2] < high))
+    here = (cloud.position[:, 2] > low) & (cloud.position[:, 2] < high)
+    return replace(cloud, position=cloud.position[here], volume=cloud.volume[here], tissue=cloud.tissue[here])
 
 
 def joined(clouds: list[PointCloud]) -> tuple[PointCloud, list[NDArray[np.bool_]]]:
