@@ -124,7 +124,7 @@ def test_a_prior_may_be_sparser_than_receivers_alone():
     whole = np.abs(reconstruct(scan.raw()).pixels)
     for method in ("cs", "learned"):
         error = nrmse(np.abs(reconstruct(raw, method=method).pixels), whole)
-        assert error < nrmse(np.abs(zero_filled(scan.raw(), keep)), whole), method
+        assert error < 0.97 * nrmse(np.abs(zero_filled(scan.raw(), keep)), whole), method
 
 
 def test_irregular_gaps_without_a_measured_centre_are_refused_with_the_remedy():

@@ -217,7 +217,6 @@ def plane_maps(
     threshold: float | None = None,
     noise: float | None = None,
     step: int = COARSE_STEP,
-    iterations: int = MOST_ITERATIONS,
 ) -> PlaneMaps:
     """Maps of `grid` points over the field of view, from a fully sampled block (rx, a, b) about k = 0.
 
@@ -235,7 +234,7 @@ def plane_maps(
     step = step if sets == 1 else 1  # several sets of one eigenvalue turn into each other: no grid is coarse then
     small = grid if step == 1 else tuple(min(n, max(COARSEST, -(-n // step))) for n in grid)
     operator = plane_operator(lags, (small[0], small[1])).reshape(-1, n_rx, n_rx)
-    vectors, values = leading(operator, start_vectors(reference, sets, len(operator)), iterations)
+    vectors, values = leading(operator, start_vectors(reference, sets, len(operator)))
     vectors = in_phase(vectors, reference).reshape(*small, sets, n_rx)
     values = values.reshape(*small, sets)
     if small != grid:
