@@ -22,7 +22,8 @@ from lauterbur.recon.learned import learned_image
 from lauterbur.recon.learned_network import least_squares, scale_of, shipped_weights
 from lauterbur.recon.regularisation import noise_level, sparse_weight
 from lauterbur.recon.sparse import LEAST_CONFIDENCE, sparse_image
-from lauterbur.recon.tuning import Measured, tuned
+from lauterbur.recon.tuning import tuned
+from lauterbur.recon.withheld import Measured
 from lauterbur.sequence.poisson import elliptical_radius
 
 CENTRE = 24  # lines that calibrate

@@ -24,6 +24,7 @@ from pathlib import Path
 
 N, N_RX = 256, 12
 ENOUGH = 20  # iterations in 2D: 40 are no nearer to the truth, ours and BART's
+FEWER = (6, 8, 10, 12, 16, ENOUGH)  # of them ours takes the first that is no further from the truth than every peer
 
 
 def arguments() -> argparse.Namespace:
@@ -138,13 +139,16 @@ def wavelet(options: argparse.Namespace, folder: Path) -> None:
     weight = sparse_weight(1 / SNR, float(mask.mean()))
     for family, peer in (("haar", "BART"), ("db4", "SigPy")):  # what each peer has
 
-        def work(family: str = family) -> np.ndarray:
-            sense = CartesianSense(maps[None, None], mask)
-            right = sense.adjoint(k[None])
-            return fista(sense.normal, right, Wavelet((2, 3), family), weight, iterations=ENOUGH, averaged=4)
+        def ours(n: int, family: str = family) -> Result:
+            def work() -> np.ndarray:
+                sense = CartesianSense(maps[None, None], mask)
+                right = sense.adjoint(k[None])
+                return fista(sense.normal, right, Wavelet((2, 3), family), weight, iterations=n, averaged=4)
 
-        wall, cpu, found = timed(work, options.repeats)
-        results = [Result("ours", wall, cpu, error_of(found, truth))]
+            wall, cpu, found = timed(work, options.repeats)
+            return Result(f"ours, {n}", wall, cpu, error_of(found, truth))
+
+        results = [ours(ENOUGH)]
         if options.bart and peer == "BART":
             bart = Bart(options.bart, folder)
             bart.write("k", k.transpose(1, 2, 0)[:, :, None])
@@ -162,9 +166,11 @@ def wavelet(options: argparse.Namespace, folder: Path) -> None:
             weights = (0.3 * weight, weight, 3 * weight)
             results.append(sigpy(options.peer_python, "wavelet", folder, lambda i: error_of(i, truth), weights))
         fft_only = floor(ENOUGH * 2 * N_RX, (N, N), N_RX, options.repeats)
-        report(
-            f"2D wavelet ({family}) {N}^2 x {N_RX}, {mask.mean():.3f} sampled, {ENOUGH} iterations", results, fft_only
-        )
+        report(f"2D wavelet ({family}) {N}^2 x {N_RX}, {mask.mean():.3f} sampled", results, fft_only)
+        if len(results) > 1:
+            nearest = min(peer.error for peer in results[1:])
+            few = next((one for one in map(ours, FEWER) if one.error <= nearest), results[0])
+            report("the same, ours as near as the nearest of them", [few, *results[1:]], None)
 
 
 def radial(options: argparse.Namespace, folder: Path) -> None:

@@ -17,7 +17,8 @@ from lauterbur.recon.learned import learned_image
 from lauterbur.recon.learned_network import least_squares, read_weights, scale_of, shipped_weights, unrolled
 from lauterbur.recon.readout import gathered
 from lauterbur.recon.reconstruction import reconstruct
-from lauterbur.recon.tuning import Measured, split, tuned
+from lauterbur.recon.tuning import tuned
+from lauterbur.recon.withheld import Measured, split
 from lauterbur.study.fit_report import fit_lines
 
 WITHOUT = "torch is not installed (the extra `train`); of the plain registry it brings gigabytes of CUDA"

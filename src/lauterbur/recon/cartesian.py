@@ -32,7 +32,8 @@ from lauterbur.recon.epi import ghost_phases
 from lauterbur.recon.fft import resized
 from lauterbur.recon.grappa import combine_grappa_
 from lauterbur.recon.layout import Axis, Layout
-from lauterbur.recon.learned import LearnedFit, combine_learned_
+from lauterbur.recon.learned import LearnedFit
+from lauterbur.recon.learned_scan import Prior, combine_learned_, prior_of_scan
 from lauterbur.recon.methods import WITH_PRIOR
 from lauterbur.recon.partial_fourier import projected
 from lauterbur.recon.readout import WORKERS, Hybrid, gathered
@@ -40,8 +41,8 @@ from lauterbur.recon.regularisation import Fit
 from lauterbur.recon.sampling import Sampling, describe, missing_side
 from lauterbur.recon.series import combine_series_
 from lauterbur.recon.sparse import combine_sparse_
-from lauterbur.recon.timings import Timings
-from lauterbur.recon.tuning import Tuning, tuned_to_scan
+from lauterbur.recon.timings import Timings, silent
+from lauterbur.recon.tuning import Tuning
 
 
 @dataclass(frozen=True)
@@ -211,14 +212,16 @@ def reconstruct_cartesian(
                 volume = volume * ramp.reshape([-1 if a == position else 1 for a in range(3)])
         pixels[i_frame, _place(layout, i_slice)] = _on_image_grid(volume, layout)
 
-    weights, tuning, n_parts = None, None, n_frames * n_slices + int(tune)
-    if tune:
-        with timings.stage("tuning"):
+    prior: Prior | None = None
+    n_parts = n_frames * n_slices + int(tune)
+    if method == "learned":
+        with timings.stage("withheld samples"):
             found_maps = maps if known_maps is None else [known_maps]
-            weights, tuning, note = tuned_to_scan(
-                lines_of, layout, found_maps, is_white=is_white, told=timings.part(0, n_parts)
-            )
-            notes += [note] if note is not None else []
+            prior = prior_of_scan(
+                lines_of, layout, found_maps, is_white=is_white, tune=tune,
+                told=timings.part(0, n_parts) if tune else silent,
+            )  # fmt: skip
+            notes += prior.notes
 
     shape = (layout.n_partitions, layout.phase.n, n_x)
     if method == "low-rank":
@@ -264,10 +267,10 @@ def reconstruct_cartesian(
                     noise = np.zeros(shape, np.float32) if g is None else g
                     used = maps[i_slice] if known_maps is None else known_maps
                     combine_grappa_(together, mine, layout, sampling, used, i_slice, blocks[i_slice], volume, noise)
-                elif method == "learned":
+                elif prior is not None:
                     used = maps[i_slice] if known_maps is None else known_maps
                     fit, note = combine_learned_(
-                        together, mine, layout, used, i_slice, volume, is_white=is_white, weights=weights, told=told
+                        together, mine, layout, used, i_slice, volume, prior, is_white=is_white, told=told
                     )
                     fits.append(fit)
                     if note is not None and note not in notes:
@@ -287,6 +290,7 @@ def reconstruct_cartesian(
             if g is not None and g_factor is not None:
                 g_factor[_place(layout, i_slice)] = _on_image_grid(g, layout)
         del together
+    tuning = None if prior is None else prior.tuning
     return Volumes(pixels, g_factor, samplings[0, 0], tuple(notes), tuple(fits), tuning)
 
 

@@ -2,6 +2,7 @@
 
     image, fit = learned_image(CartesianSense(maps, mask), samples, noise=1.0)     # on plain arrays
 
+The network's image is mixed with that of compressed sensing, from which it started, by what withheld samples say of both (withheld.py).
 The last word is the data's: conjugate gradients start from the network's image and go on until no more is left of the samples than their
 noise, or than least squares leaves of them where maps are less exact than the noise (Morozov 1966). Where that is not reached, the image is
 mixed with that of least squares until it is: whatever a network says, what was measured stays. What was not is its guess; what
@@ -17,16 +18,10 @@ from numpy.typing import NDArray
 
 from lauterbur.errors import InputError
 from lauterbur.recon.cartesian_sense import CartesianSense
-from lauterbur.recon.coilmaps import CoilMaps
-from lauterbur.recon.coils import CoarseMaps
-from lauterbur.recon.encoded import Planes, encoded, slab_of_maps, squared_residual, volume_of
-from lauterbur.recon.layout import Layout
-from lauterbur.recon.learned_network import Weights, least_squares, scale_of, shipped_weights, unrolled
-from lauterbur.recon.readout import WORKERS, Hybrid
-from lauterbur.recon.regularisation import Fit
+from lauterbur.recon.encoded import Planes, squared_residual
+from lauterbur.recon.learned_network import Weights, first_image, least_squares, scale_of, shipped_weights, unrolled
 from lauterbur.recon.solvers import dot
-from lauterbur.recon.sparse import LEAST_CONFIDENCE, combine_sparse_, noise_of, plane_by_plane
-from lauterbur.recon.timings import Told, silent
+from lauterbur.recon.withheld import Foretold, Measured, foretold, spread
 
 Array = NDArray[np.complex64]
 MATRIX = (56, 512)  # points along each axis of a plane
@@ -37,7 +32,6 @@ ACCELERATION = (
 PER_RECEIVER = 4.0  # acceleration that each receiver may bear: one alone was trained up to this
 SIGNAL_TO_NOISE = 6.0  # of the brightest twentieth of the pixels, had all been measured
 CONSISTENCY_STEPS = 8  # of conjugate gradients at the end, at most
-PROBED = 12  # planes of a volume that set its scale
 
 
 @dataclass(frozen=True)
@@ -49,10 +43,13 @@ class LearnedFit:
     least_squares: float  # root mean square of what least squares alone leaves of them
     moved: float  # by the last steps towards the data, relative to the image
     weights: str  # SHA-256 of the weights
+    foretold: Foretold  # what withheld samples say of the network
 
 
 @dataclass(frozen=True)
-class _Part:
+class Part:
+    """Of the fit: one plane's."""
+
     residual: float  # squared
     least: float  # squared residual of least squares
     n_samples: int
@@ -106,26 +103,34 @@ def learned_image(
     why = out_of_range(planes[0].sense, noise, scale)
     if why is not None:
         raise InputError(f"the learned prior does not apply: {why}; use compressed sensing (fista with Wavelet)")
+    asked = [p for p in spread(len(samples)) if np.any(planes[p].right)]
+    judges = [Measured(sense.maps[p, 0], measured[p], sense.mask, noise, scale) for p in asked]
+    said = foretold(judges, weights, workers=sense.workers)
     images, parts = [], []
     for plane, least in zip(planes, leasts, strict=True):
-        image, part = _solved(plane, noise, scale, weights, least, sense.workers)
+        image, part = solved(plane, noise, scale, weights, said.share, least, sense.workers)
         images.append(image[0])
         parts.append(part)
-    return np.stack(images), _fit_of(parts, noise, weights)
+    return np.stack(images), fit_of(parts, noise, weights, said)
 
 
-def _solved(
-    problem: Planes, noise: float, scale: float, weights: Weights, least: Array, workers: int
-) -> tuple[Array, _Part]:
-    """(plane, set, a, b) of one plane, true to its samples; `least` is its image by least squares."""
+def solved(
+    problem: Planes, noise: float, scale: float, weights: Weights, share: float, least: Array, workers: int
+) -> tuple[Array, Part]:
+    """(plane, set, a, b) of one plane, true to its samples; `share` of it the network's, `least` its image by least squares."""
     if not np.any(problem.right):  # nothing was seen
-        return np.zeros_like(problem.right), _Part(problem.energy, problem.energy, problem.n_samples, 0.0, 0.0)
+        return np.zeros_like(problem.right), Part(problem.energy, problem.energy, problem.n_samples, 0.0, 0.0)
     left = squared_residual(problem, least)
-    image = unrolled(problem.sense, problem.right, noise, weights, least=least, scale=scale, workers=workers)
+    image = start = first_image(problem.sense, problem.right, noise, least)
+    if share > 0:
+        image = unrolled(
+            problem.sense, problem.right, noise, weights, least=least, start=start, scale=scale, workers=workers
+        )
+        image = np.float32(share) * image + np.float32(1 - share) * start
     allowed = max(noise**2 * problem.n_samples, left)
     true, residual = mixed(problem, *consistent(problem, image, allowed), least, left, allowed)
     moved, size = float(np.linalg.norm(true - image)), float(np.linalg.norm(true))
-    return true, _Part(residual, left, problem.n_samples, moved, size)
+    return true, Part(residual, left, problem.n_samples, moved, size)
 
 
 def consistent(problem: Planes, image: Array, allowed: float) -> tuple[Array, float]:
@@ -172,50 +177,8 @@ def mixed(
     return found, squared_residual(problem, found)
 
 
-def _fit_of(parts: list[_Part], noise: float, weights: Weights) -> LearnedFit:
+def fit_of(parts: list[Part], noise: float, weights: Weights, said: Foretold) -> LearnedFit:
     count = max(sum(p.n_samples for p in parts), 1)
     moved, size = (float(np.linalg.norm([getattr(p, name) for p in parts])) for name in ("moved", "size"))
     left, least = (float(np.sqrt(sum(getattr(p, name) for p in parts) / count)) for name in ("residual", "least"))
-    return LearnedFit(noise, left, least, moved / max(size, 1e-30), weights.sha256)
-
-
-def combine_learned_(
-    lines: Hybrid,
-    which: NDArray[np.intp],
-    layout: Layout,
-    maps: CoarseMaps | CoilMaps,
-    i_slice: int,
-    volume: Array,
-    *,
-    is_white: bool = False,
-    weights: Weights | None = None,
-    told: Told = silent,
-) -> tuple[LearnedFit | Fit, str | None]:
-    """Fills volume (z, y, x); where out of range by compressed sensing, with the reason as a note. `weights`: other than the shipped."""
-    n_x = layout.readout.n_image
-    noise = noise_of(lines, which, layout, is_white)
-    is_volume = layout.partition is not None
-    width = 1 if is_volume else n_x
-    weights = shipped_weights() if weights is None else weights
-
-    def problem_of(start: int) -> Planes:
-        slab = slab_of_maps(maps, i_slice, layout, start, start + width, LEAST_CONFIDENCE)
-        return encoded(lines, which, layout, slab, start, start + width, workers=1 if is_volume else WORKERS)
-
-    probes = np.unique(np.linspace(0, n_x - 1, PROBED).astype(int)) if is_volume else [0]
-    problems = [problem_of(int(x)) for x in probes]
-    scale = scale_of(np.stack([least_squares(p.sense, p.right) for p in problems]))
-    why = out_of_range(problems[0].sense, noise, scale)
-    del problems
-    if why is not None:
-        fit = combine_sparse_(lines, which, layout, maps, i_slice, volume, is_white=is_white, told=told)
-        return fit, f"the learned prior was not used: {why}; compressed sensing was"
-
-    def work(start: int) -> _Part:
-        problem = problem_of(start)
-        least = least_squares(problem.sense, problem.right)
-        image, part = _solved(problem, noise, scale, weights, least, 1 if is_volume else WORKERS)
-        volume[:, :, start : start + width] = volume_of(image, layout)[0]
-        return part
-
-    return _fit_of(plane_by_plane(work, n_x, is_volume, told), noise, weights), None
+    return LearnedFit(noise, left, least, moved / max(size, 1e-30), weights.sha256, said)

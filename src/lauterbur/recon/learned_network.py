@@ -38,7 +38,11 @@ SHA256 = "d50fdaddb258f3359a433acd42272107af8d5e93ccb32513272eeac578c93ab3"
 MEMORY = 8  # channels from turn to turn
 STEPS = 2  # conjugate gradients of a turn
 LEAST_STEPS, LEAST_RIDGE = 8, 0.01  # of least squares, stopped early
-SPARSE_STEPS, SPARSE_AVERAGED, SPARSE_FAMILY = 14, 4, "db2"  # of compressed sensing, from there
+SPARSE_STEPS, SPARSE_AVERAGED, SPARSE_FAMILY = (
+    40,
+    8,
+    "db2",
+)  # of compressed sensing, from there: fewer leave folds of lattices
 TOLD = 18  # channels that a network is given beside its memory: two folded images, noise, fraction
 BRIGHTEST = 20  # one in so many pixels sets the scale
 ORIENTATIONS = 4  # quarter turns: two tenths of a decibel better than one, for a third more time
@@ -226,6 +230,7 @@ def unrolled(
     weights: Weights,
     *,
     least: Array | None = None,
+    start: Array | None = None,
     scale: float | None = None,
     orientations: int = ORIENTATIONS,
     workers: int = 1,
@@ -233,13 +238,13 @@ def unrolled(
 ) -> NDArray[np.complex64]:
     """(plane, set, a, b) from A' y of one plane and one set of maps; `noise` is a sample's standard deviation.
 
-    `least` and `scale` are those of `least_squares` and `scale_of` unless given: planes of a volume share a scale.
+    `least`, `start` and `scale` are those of `least_squares`, `first_image` and `scale_of` unless given: planes of a volume share a scale.
     Networks see the image in quarter turns, `orientations` of them, and their answers are averaged: what they would say of directions or of the
     fold alone cancels. `watch(i, image)` is called after every turn, in the units of `right`.
     """
     least = least_squares(sense, right) if least is None else least
     scale = scale_of(least) if scale is None else scale
-    image = first_image(sense, right, noise, least) / np.float32(scale)
+    image = (first_image(sense, right, noise, least) if start is None else start) / np.float32(scale)
     shape = right.shape[2:]
     inside = np.any(sense.maps[0, 0] != 0, axis=0)
     right = right / np.float32(scale)

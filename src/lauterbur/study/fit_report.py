@@ -52,7 +52,12 @@ def fit_lines(image: Image) -> list[str]:
     for i, fit in enumerate(facts.get("fits", [])):
         line = f"fit {i + 1}: residual {fit['residual']:.3g} for noise {fit['noise']:.3g} (ratio {fit['residual'] / max(fit['noise'], 1e-300):.2f}), "
         if "weights" in fit:
-            line += f"least squares {fit['least_squares']:.3g}; data moved the learned image by {fit['moved']:.1e}; weights {fit['weights'][:12]}"
+            of = fit["foretold"]
+            line += (
+                f"least squares {fit['least_squares']:.3g}; {of['share']:.0%} the network's, withheld samples foretold to {of['mixed']:.4f} of their size "
+                f"(network {of['learned']:.4f}, compressed sensing {of['sparse']:.4f}); data moved the learned image by {fit['moved']:.1e}; "
+                f"weights {fit['weights'][:12]}"
+            )
         else:
             line += f"weight {fit['weight']:.3g}, last of {fit['iterations']} steps {fit['change']:.1e} of the image"
         lines.append(line)
