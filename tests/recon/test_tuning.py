@@ -1,4 +1,4 @@
-"""Tuning to a scan: what is withheld, that it helps where weights are wrong, and never harms. Laws of torch need the extra "train"."""
+"""Tuning to a scan: that it helps where weights are wrong, and never harms. Laws of torch need the extra "train"."""
 
 import importlib.util
 from dataclasses import replace
@@ -6,43 +6,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from boxes import nrmse
-from test_learned import case, volume
+from test_learned import volume
 from test_methods import noisy, random_lines
+from test_withheld import measured
 
 from lauterbur.errors import InputError
 from lauterbur.recon.encoded import encoded, measured_planes
 from lauterbur.recon.epi import ghost_phases
 from lauterbur.recon.layout import cartesian_layout
 from lauterbur.recon.learned import learned_image
-from lauterbur.recon.learned_network import least_squares, read_weights, scale_of, shipped_weights, unrolled
+from lauterbur.recon.learned_network import read_weights, shipped_weights, unrolled
 from lauterbur.recon.readout import gathered
 from lauterbur.recon.reconstruction import reconstruct
 from lauterbur.recon.tuning import tuned
-from lauterbur.recon.withheld import Measured, split
 from lauterbur.study.fit_report import fit_lines
 
 WITHOUT = "torch is not installed (the extra `train`); of the plain registry it brings gigabytes of CUDA"
-
-
-def measured(seed=3, shape=(96, 110), factor=6.0):
-    truth, sense, samples, noise = case(seed, shape=shape, factor=factor)
-    scale = scale_of(least_squares(sense, sense.adjoint(samples)))
-    return truth, sense, samples, noise, Measured(sense.maps[0, 0], samples[0], sense.mask, noise, scale)
-
-
-@pytest.mark.parametrize("of_lines", [False, True])
-def test_the_measured_places_are_split_in_two_and_the_centre_is_always_given(of_lines):
-    rng = np.random.default_rng(0)
-    mask = rng.random((60, 71)) < 0.3
-    if of_lines:
-        mask = np.broadcast_to(mask[:1], mask.shape)
-    mask = mask | (np.abs(np.arange(71) - 35) < 3)
-    given, held = split(rng, mask, 0.25)
-    assert np.array_equal(given | held, mask) and not np.any(given & held)
-    near = (slice(None) if of_lines else slice(29, 32), slice(33, 38))
-    assert not held[near].any() and 0.2 < held.sum() / mask.sum() < 0.25
-    assert not of_lines or np.array_equal(held, np.broadcast_to(held[:1], held.shape))
-    assert not np.array_equal(split(rng, mask, 0.25)[1], held)  # anew each time
 
 
 def test_the_samples_of_planes_are_those_of_their_normal_equations():

@@ -83,8 +83,8 @@ def foretold(planes: Sequence[Measured], weights: Weights, *, seed: int = 0, wor
         image = unrolled(
             sense, right, plane.noise, weights, least=least, start=start, scale=plane.scale, workers=workers
         )
-        true = plane.samples[:, held] / plane.scale
-        learned, sparse = (_samples(plane, one, held) / plane.scale for one in (image, start))
+        true = plane.samples[:, held].astype(np.complex128)
+        learned, sparse = (_samples(plane, one, held) for one in (image, start))
         energy += float(np.linalg.norm(true) ** 2)
         by_learned += float(np.linalg.norm(learned - true) ** 2)
         by_sparse += float(np.linalg.norm(sparse - true) ** 2)
@@ -100,6 +100,6 @@ def foretold(planes: Sequence[Measured], weights: Weights, *, seed: int = 0, wor
     return Foretold(share, relative(by_learned), relative(by_sparse), relative(mixed), count)
 
 
-def _samples(plane: Measured, image: Array, where: Bool) -> NDArray[np.complex64]:
+def _samples(plane: Measured, image: Array, where: Bool) -> NDArray[np.complex128]:
     """(rx, place) of an image (plane, set, a, b) of one plane and set."""
-    return np.asarray(fft(plane.maps * image[0, 0], (1, 2))[:, where], np.complex64)
+    return fft(plane.maps * image[0, 0], (1, 2))[:, where].astype(np.complex128)
