@@ -259,7 +259,7 @@ def test_a_volume_is_solved_plane_by_plane_and_reported():
     image, sparse, least = (reconstruct(volume(), method=m) for m in ("learned", "cs", "sense"))
     errors = [nrmse(one.pixels[0], whole) for one in (image, sparse, least)]
     assert errors[0] < 0.9 * errors[2]
-    assert errors[0] < 1.1 * errors[1]  # flat boxes are what wavelets are best at
+    assert errors[0] < 1.02 * errors[1]  # flat boxes are what wavelets are best at, and withheld samples say so
     facts = image.provenance["reconstruction"]
     assert facts["method"] == "learned prior"
     (fit,) = facts["fits"]
