@@ -23,9 +23,6 @@ from lauterbur.recon.withheld import Foretold, Measured, foretold, spread
 
 PROBED = 12  # planes of a volume that set its scale
 MOSTLY = 0.5  # share of the network below which a note is due
-LEAST_SHARE = (
-    0.25  # of the network in the image that foretells best: below it compressed sensing alone goes on to its end
-)
 
 
 @dataclass(frozen=True)
