@@ -16,7 +16,7 @@ from lauterbur.recon.reconstruction import reconstruct
 from lauterbur.recon.regularisation import sparse_weight
 from lauterbur.recon.sparse import sparse_image
 from lauterbur.recon.withheld import Measured, foretold, judges, split, spread
-from lauterbur.study.fit_report import fit_lines
+from lauterbur.study.fit_report import fit_figure, fit_lines
 
 
 def measured(seed=3, shape=(96, 110), factor=6.0):
@@ -120,5 +120,9 @@ def test_a_scan_says_how_much_of_it_is_the_networks(monkeypatch):
     facts = image.provenance["reconstruction"]
     assert any(note.startswith("only 0% of the image is the network's") for note in facts["notes"])
     assert any("0% the network's, withheld samples foretold to" in line for line in fit_lines(image))
+    figure = fit_figure(image)
+    figure.canvas.draw()
+    (text,) = (one for one in figure.texts if "the network's" in one.get_text())
+    assert text.get_window_extent().x1 < figure.bbox.x1  # no line leaves the page
     sparse = reconstruct(volume(), method="cs")
     assert nrmse(image.pixels[0], sparse.pixels[0]) < 0.03

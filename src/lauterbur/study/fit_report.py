@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from lauterbur.image import Image
 from lauterbur.study.figures import add_axes, new_figure
 from lauterbur.study.planes import to_patient_axes, window
+
+PER_INCH = 14  # characters of a line of text
 
 
 def snr_map(image: Image) -> NDArray[np.float32] | None:
@@ -74,8 +77,9 @@ def fit_figure(image: Image) -> Figure:
     signal_to_noise = snr_map(image)
     if signal_to_noise is not None:
         panels.append(("signal to noise", signal_to_noise))
-    text = fit_lines(image)
-    figure = new_figure(max(7.5, 4.2 * len(panels)), 4.6 + 0.17 * len(text))
+    width = max(7.5, 4.2 * len(panels))
+    text = [part for line in fit_lines(image) for part in wrap(line, int(width * PER_INCH), subsequent_indent="    ")]
+    figure = new_figure(width, 4.6 + 0.17 * len(text))
     axes = add_axes(figure, 1, len(panels))
     for panel, (name, volume) in zip(axes, panels, strict=True):
         turned, size = to_patient_axes(volume, image.affine)
