@@ -23,12 +23,12 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import scipy.io
-from scipy import ndimage
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "training"))
 from recon_brain import CENTRE, real_brain
 from recon_peers import Bart
-from twin_scans import SCANS, planes_of, scanned, subject_of
+from recon_regions import regional_bias, tissue_bias, tissues_of
+from twin_scans import SCANS, Scan, planes_of, scanned, subject_of
 
 from lauterbur.recon.cartesian_sense import CartesianSense
 from lauterbur.recon.encoded import Planes
@@ -120,23 +120,6 @@ def bart_image(case: Case, path: Path) -> np.ndarray:
     return nearest(found, case.truth)
 
 
-def regional_bias(image: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
-    """Mean and largest size of the bias of means over regions of alike brightness in each quarter, of at least 60 pixels."""
-    size = np.abs(truth)
-    inside = size > 0.1 * size.max()
-    levels = np.digitize(size, np.quantile(size[inside], [0.25, 0.5, 0.75]))
-    y, x = np.indices(size.shape)
-    centre = ndimage.center_of_mass(inside)
-    quarter = 2 * (y > centre[0]) + (x > centre[1])
-    found = []
-    for level in range(4):
-        for part in range(4):
-            mine = inside & (levels == level) & (quarter == part)
-            if mine.sum() >= 60:
-                found.append(abs(float(np.abs(image)[mine].mean() / size[mine].mean() - 1)))
-    return float(np.mean(found)), max(found)
-
-
 TISSUE_OF = {  # labels of the MGH head (data/anatomy/DCA_voxels.md) in our tissues; what is not named is muscle
     "air": (0, 130, 154), "white matter": (2, 41, 7, 46, 16, 28, 60, 85, 126), "cerebrospinal fluid": (4, 5, 43, 14, 15, 24, 122),
     "grey matter": (3, 42, 8, 47, 17, 18, 53, 54, 26, 58, 96, 97), "thalamus": (10, 49), "caudate": (11, 50),
@@ -166,17 +149,19 @@ def other_person(path: Path) -> Subject:
     return Subject("MGH head", labels[None], fraction[None], affine, tuple(tissues[n] for n in names), seed=TEST_SEED)
 
 
+def judged_subject(name: str, data: Path | None) -> tuple[Scan, Subject]:
+    """What is scanned by that name, and how."""
+    if name != OTHER:
+        return SCANS[name], subject_of(SCANS[name].subject, TEST_SEED)
+    assert data is not None
+    return SCANS["t2"], other_person(data / "anatomy" / "MGH_DCA_head_model.mat")
+
+
 def twin_planes(name: str, n_planes: int, cache: Path | None, data: Path | None) -> list[np.ndarray]:
     file = None if cache is None else cache / f"{name}-{n_planes}.npy"
     if file is not None and file.exists():
         return list(np.load(file))
-    scan = SCANS["t2" if name == OTHER else name]
-    if name == OTHER:
-        assert data is not None
-        subject = other_person(data / "anatomy" / "MGH_DCA_head_model.mat")
-    else:
-        subject = subject_of(scan.subject, TEST_SEED)
-    planes = planes_of(scanned(scan, subject, TEST_SEED), n_planes)
+    planes = planes_of(scanned(*judged_subject(name, data), TEST_SEED), n_planes)
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
         np.save(file, np.stack(planes))
@@ -184,14 +169,21 @@ def twin_planes(name: str, n_planes: int, cache: Path | None, data: Path | None)
 
 
 def table(
-    planes: dict[str, list[np.ndarray]], factors: tuple[float, ...], snr: float, cache: Path | None, bart: Path | None
+    planes: dict[str, list[np.ndarray]],
+    tissues: dict[str, np.ndarray],
+    factors: tuple[float, ...],
+    snr: float,
+    cache: Path | None,
+    bart: Path | None,
 ) -> dict[float, list]:
     """Prints means over planes; returns, per factor, (case, images) of all planes."""
     kept: dict[float, list] = {}
     print(
         f"\ntwin, subjects not trained on, signal to noise {snr:g} if fully sampled; {sum(map(len, planes.values()))} planes"
     )
-    print(f"{'R':>4} {'method':14}{'PSNR dB':>9}{'NRMSE':>8}{'SSIM':>7}{'HFEN':>7}{'bias of regions, worst':>24}")
+    print(
+        f"{'R':>4} {'method':14}{'PSNR dB':>9}{'NRMSE':>8}{'SSIM':>7}{'HFEN':>7}{'bias of tissues, worst':>24}{'of brightnesses':>18}"
+    )
     for factor in factors:
         rows: dict[str, list] = {name: [] for name in (*METHODS, *([BART] if bart else ()))}
         kept[factor] = []
@@ -205,12 +197,14 @@ def table(
                 kept[factor].append((case, images))
                 for method, image in images.items():
                     found = quality(np.abs(image)[None], np.abs(case.truth)[None])
-                    bias = regional_bias(image, case.truth)
+                    bias = (*tissue_bias(image, case.truth, tissues[name][i]), *regional_bias(image, case.truth))
                     rows[method].append((found.psnr, found.nrmse, found.ssim, found.hfen, *bias))
         for method, values in rows.items():
-            psnr, nrmse, ssim, hfen, bias, worst = np.mean(values, axis=0)
+            psnr, nrmse, ssim, hfen, *bias = np.mean(values, axis=0)
+            tissue, worst_tissue, level, worst_level = (100 * b for b in bias)
             print(
-                f"{factor:4g} {method:14}{psnr:9.2f}{nrmse:8.4f}{ssim:7.3f}{hfen:7.3f}{100 * bias:14.2f}%{100 * worst:8.2f}%",
+                f"{factor:4g} {method:14}{psnr:9.2f}{nrmse:8.4f}{ssim:7.3f}{hfen:7.3f}{tissue:15.2f}%{worst_tissue:7.2f}%"
+                f"{level:10.2f}%{worst_level:6.2f}%",
                 flush=True,
             )
         if bart is not None:
@@ -280,9 +274,10 @@ def main() -> None:
     if OTHER in names and options.data is None:
         parser.error(f"the scan {OTHER!r} needs --data")
     planes = {name: twin_planes(name, options.planes, options.cache, options.data) for name in names}
+    tissues = {name: tissues_of(*judged_subject(name, options.data), options.planes) for name in names}
     kept: dict[float, list] = {}
     for snr in options.snr:
-        kept = table(planes, factors, snr, options.cache, options.bart)
+        kept = table(planes, tissues, factors, snr, options.cache, options.bart)
     brain = None
     if options.data is not None:
         brain = real_brain(options.data / "kspace" / "brain_8ch_poisson.npy")

@@ -11,7 +11,7 @@ from lauterbur.recon.cartesian_sense import CartesianSense
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "training"))
 import batches
 import pictures
-from problems import Bank, problem
+from problems import Bank, problem, with_vessels
 
 
 @pytest.fixture(scope="module")
@@ -48,12 +48,56 @@ def test_torch_and_numpy_say_the_same(bank):
     assert check_the_product(network, problem(bank, [4], (64, 80), 4), packed(network)) < 2e-3
 
 
-def test_problems_made_ahead_are_those_made_in_turn(folder, monkeypatch):
-    monkeypatch.setattr(batches, "AHEAD", 2)
-    ahead, in_turn = (list(batches.batches(folder, 3, range(2, 9), 1, 0.5, makers)) for makers in (2, 0))
-    assert len(ahead) == len(in_turn) == 7
-    for (one,), (other,) in zip(ahead, in_turn, strict=True):
-        assert np.allclose(one.right, other.right) and np.allclose(one.target, other.target)
-    left = batches.batches(folder, 3, range(9), 1, 0.5, 1)
-    next(left)
-    left.close()  # a run that stops in the middle: nothing waits
+def test_a_pool_is_kept_and_goes_on_where_it_was_left(folder, bank, tmp_path):
+    assert list(batches.fill(folder, tmp_path, 3, 2, 2, 0.5, 2)) == [1, 2]
+    first = (tmp_path / "000000.npz").stat().st_mtime_ns
+    assert list(batches.fill(folder, tmp_path, 3, 3, 2, 0.5, 1)) == [1, 2, 3]
+    assert (tmp_path / "000000.npz").stat().st_mtime_ns == first
+    for number in range(3):
+        for one, other in zip(batches.batch_of(bank, 3, number, 2, 0.5), batches.kept(tmp_path, number), strict=True):
+            assert np.allclose(one.right, other.right) and np.array_equal(one.mask, other.mask)
+            assert one.noise == other.noise
+    whole = [batches.seen(tmp_path, 3, number, 3)[0].target for number in range(6)]
+    assert np.array_equal(whole[4], batches.seen(tmp_path, 3, 4, 3)[0].target)
+    assert sorted(np.linalg.norm(whole[i]) for i in range(3)) == pytest.approx(
+        sorted(np.linalg.norm(whole[i]) for i in range(3, 6))
+    )
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_problem_seen_from_another_side_is_as_true(bank, seed):
+    one = problem(bank, [8], (63, 80), 3)
+    other = batches.turned(one, np.random.default_rng(seed), seed % 2 == 1)
+
+    def left(p):
+        return (
+            p.right
+            - CartesianSense(np.ascontiguousarray(p.maps[None, None]), p.mask, 1).normal(p.target[None, None])[0, 0]
+        )
+
+    assert np.linalg.norm(left(other)) == pytest.approx(np.linalg.norm(left(one)), rel=1e-4)
+
+
+def test_planted_vessels_are_where_something_is(bank):
+    picture, found = bank.draw(np.random.default_rng(1)), 0
+    for seed in range(12):
+        planted = with_vessels(np.random.default_rng(seed), picture)
+        found += not np.array_equal(planted, picture)
+        assert planted.shape == picture.shape and np.all(np.isfinite(planted))
+        assert np.abs(planted).max() < 2 * np.abs(picture).max()
+    assert 1 <= found < 12
+
+
+def test_a_grown_network_says_the_same(bank):
+    torch = pytest.importorskip("torch")
+    from train import grown, tensors
+
+    from lauterbur.recon.learned_torch import Unrolled
+
+    network = Unrolled(2, 2, 8, 3)
+    *inputs, _ = tensors([problem(bank, [4], (64, 80), 4)])
+    with torch.no_grad():
+        before, wider, longer = (one(*inputs) for one in (network, grown(network, 2, 12), grown(network, 4, 8)))
+    assert (before[-1] - wider[-1]).abs().max() < 1e-5
+    assert (before[-1] - longer[1]).abs().max() < 1e-5 and len(longer) == 4
+    assert (before[-1] - longer[-1]).norm() < 0.2 * before[-1].norm()

@@ -165,7 +165,9 @@ def of_subjects(kind: str, n: int, slices: int, seed: int, out: Path) -> None:
         pictures: list[Picture] = []
         for _ in range(slices):
             axis = int(rng.integers(3))
-            thick = int(rng.integers(1, 4)) if kind == "head" else 1
+            thick = (
+                int(rng.integers(2, 7)) if kind == "head" else int(rng.integers(1, 4))
+            )  # texture averages out as in a slice
             length = subject.labels.shape[1 + axis]
             first = int(rng.integers(int(0.1 * length), int(0.9 * length) - thick))
             pictures += slice_of(rng, subject, axis, first, thick)
@@ -196,8 +198,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("bank"))
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--heads", type=int, default=8)
-    parser.add_argument("--torsos", type=int, default=3)
+    parser.add_argument("--heads", type=int, default=16)
+    parser.add_argument("--torsos", type=int, default=6)
     parser.add_argument("--slices", type=int, default=32, help="of each subject, in two contrasts each")
     parser.add_argument("--procedural", type=int, default=300)
     options = parser.parse_args()

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.spatial import cKDTree
 
 from lauterbur.recon.cartesian_sense import CartesianSense
 from lauterbur.recon.compress import compression
@@ -22,7 +23,7 @@ from lauterbur.recon.learned_network import first_image, least_squares
 from lauterbur.sequence.poisson import elliptical_radius, poisson_disc
 
 Complex = NDArray[np.complex64]
-SHARES = {"head": 0.35, "torso": 0.1, "shapes": 0.2, "twin": 0.35}  # of what is drawn
+SHARES = {"head": 0.3, "torso": 0.1, "shapes": 0.15, "twin": 0.45}  # of what is drawn
 LATTICES = ((1, 2), (2, 1), (2, 2), (3, 2), (2, 3), (1, 3), (3, 3), (4, 2), (2, 4))
 CONFIDENT = 0.6  # eigenvalue of a map below which a place counts as empty
 
@@ -123,6 +124,49 @@ def with_details(rng: np.random.Generator, picture: Complex) -> Complex:
     return picture
 
 
+def with_vessels(rng: np.random.Generator, picture: Complex) -> Complex:
+    """A third of the pictures with tubes added, across or along the plane: a lumen, mostly dark, of one to ten pixels, a wall of half a pixel to two,
+    and often a dark rim as of the fluid that arteries of the brain lie in. Curves are parabolas."""
+    if rng.random() > 1 / 3:
+        return picture
+    size = np.abs(picture)
+    bright = np.quantile(size[size > 0.02 * size.max()], 0.9) if np.any(size) else 0.0
+    places = np.flatnonzero(size > 0.02 * size.max())
+    if bright == 0 or len(places) == 0:
+        return picture
+    picture = picture.copy()
+    for place in rng.choice(places, int(rng.integers(1, 13))):
+        centre = np.array(np.unravel_index(place, picture.shape)) + rng.uniform(-0.5, 0.5, 2)
+        length = 0.0 if rng.random() < 0.5 else rng.uniform(4, 30)
+        radius, wall = np.exp(rng.uniform(np.log([0.5, 0.5]), np.log([5.0, 2.0])))
+        rim = rng.uniform(0, 8) if rng.random() < 0.6 else 0.0
+        way = rng.normal(size=(2, 2)) * [[1.0], [0.3]]
+        way *= length / 2 / max(float(np.linalg.norm(way[0])), 1e-9)
+        t = np.linspace(-1, 1, max(int(2 * length), 1))[:, None] if length else np.zeros((1, 1))
+        curve = centre + t * way[0] + t**2 * way[1]
+        reach = radius + wall + rim + 2
+        low = np.clip((curve.min(axis=0) - reach).astype(int), 0, picture.shape)
+        high = np.clip((curve.max(axis=0) + reach + 1).astype(int), 0, picture.shape)
+        if np.any(high <= low):
+            continue
+        window = (slice(low[0], high[0]), slice(low[1], high[1]))
+        grid = np.stack(np.meshgrid(*(np.arange(a, b) for a, b in zip(low, high, strict=True)), indexing="ij"), axis=-1)
+        distance = cKDTree(curve).query(grid)[0]
+        part = picture[window]
+        phase = np.exp(1j * np.angle(ndimage.gaussian_filter(part, 2.0) + 1e-9))
+        for end, value in (
+            (radius + wall + rim, rng.uniform(0, 0.4)),
+            (radius + wall, np.exp(rng.uniform(np.log(0.1), 0.0))),
+            (radius, rng.uniform(0, 0.15) if rng.random() < 0.8 else rng.uniform(0.5, 1.2)),
+        ):
+            if end == radius + wall and length and rng.random() < 0.3:
+                continue  # one without a wall, along the plane alone: no disc without one
+            inside = np.clip(end - distance + 0.5, 0, 1)
+            part = part * (1 - inside) + inside * value * bright * phase
+        picture[window] = part
+    return picture.astype(np.complex64)
+
+
 def receivers(rng: np.random.Generator, shape: tuple[int, int], n_loops: int) -> Complex:
     """(loop, a, b) of loops around the object: falling as a loop's axis field, turning with direction and distance."""
     y, x = np.meshgrid(np.linspace(-1, 1, shape[0]), np.linspace(-1, 1, shape[1]), indexing="ij")
@@ -173,7 +217,7 @@ def sampled(rng: np.random.Generator, shape: tuple[int, int], most: float) -> ND
 
 def problem(bank: Bank, seed: Any, shape: tuple[int, int], n_rx: int, is_fine: bool = False) -> Problem:
     rng = np.random.default_rng(seed)
-    image, ends = object_of(rng, with_details(rng, bank.draw(rng)), shape, is_fine)
+    image, ends = object_of(rng, with_vessels(rng, with_details(rng, bank.draw(rng))), shape, is_fine)
     if not np.any(image):
         image = image + np.float32(1e-3)
     views = receivers(rng, shape, int(rng.integers(n_rx, 3 * n_rx + 1)))

@@ -91,12 +91,16 @@ def planes_of(raw: RawData, n_planes: int) -> list[Complex]:
     k = np.zeros((len(layout.slices), raw.n_rx, n_z, n_y, n_x), np.complex64)
     k[lines.slice, :, lines.section, lines.line] = lines.samples
     if layout.partition is None:
-        chosen = np.unique(np.round(np.linspace(0, len(k) - 1, n_planes + 2)[1:-1]).astype(int))
-        return [np.ascontiguousarray(fft(k[s, :, 0], 2).transpose(0, 2, 1)) for s in chosen]
+        return [np.ascontiguousarray(fft(k[s, :, 0], 2).transpose(0, 2, 1)) for s in chosen_slices(len(k), n_planes)]
     energy = np.sum(np.abs(k[0]) ** 2, axis=(0, 1, 2))
     seen = np.flatnonzero(energy > 0.3 * energy.max())
     chosen = seen[np.linspace(0, len(seen) - 1, n_planes + 2).astype(int)[1:-1]]
     return [np.ascontiguousarray(k[0, ..., x]) for x in chosen]
+
+
+def chosen_slices(n_slices: int, n_planes: int) -> NDArray[np.intp]:
+    """As many as are wanted, spread over the stack."""
+    return np.unique(np.round(np.linspace(0, n_slices - 1, n_planes + 2)[1:-1]).astype(np.intp))
 
 
 def combined(k: Complex) -> Complex:
