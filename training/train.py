@@ -131,7 +131,8 @@ def main() -> None:
     parser.add_argument("--half", action="store_true", help="convolutions in bfloat16, where the processor has it")
     parser.add_argument("--depth", type=int, default=5)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--at-once", type=int, default=2, help="batches of a step, each learned by a thread of its own")
+    parser.add_argument("--at-once", type=int, default=4, help="batches of a step")
+    parser.add_argument("--threads", type=int, default=2, help="that learn them, a batch at a time")
     parser.add_argument("--every", type=int, default=100, help="steps between checkpoints")
     parser.add_argument("--fresh", action="store_true")
     parser.add_argument("--begin", type=Path, help="a checkpoint, or an .npz, whose weights are begun with")
@@ -198,7 +199,7 @@ def main() -> None:
         parts = [torch.log(errors(one, target) + 1e-6).mean() for one in found]
         return parts[-1].item(), torch.autograd.grad(parts[-1] + 0.1 * sum(parts[:-1]), parameters)
 
-    threads = ThreadPoolExecutor(at_once)
+    threads = ThreadPoolExecutor(options.threads)
     while step < options.steps and time.monotonic() - begun < 60 * options.minutes:
         warm, left = min(1.0, (step + 1) / 100), step / options.steps
         for group in optimiser.param_groups:
