@@ -34,7 +34,7 @@ from lauterbur.recon.wavelets import Wavelet
 Array = NDArray[np.complexfloating[Any, Any]]
 Float = NDArray[np.float32]
 FILE = "learned.npz"
-SHA256 = "d50fdaddb258f3359a433acd42272107af8d5e93ccb32513272eeac578c93ab3"
+SHA256 = "d61da0391194936f84c8437eb406f483c308ae437cce9ff0e12b6a8b48d370a2"
 MEMORY = 8  # channels from turn to turn
 STEPS = 2  # conjugate gradients of a turn
 LEAST_STEPS, LEAST_RIDGE = 8, 0.01  # of least squares, stopped early
