@@ -145,13 +145,13 @@ def main() -> None:
     parser.add_argument(
         "--pool",
         type=int,
-        default=4000,
+        default=5000,
         help="batches made before the first step and kept; their files are some 1.6 MB each",
     )
     parser.add_argument(
         "--pool-at",
         type=Path,
-        help="their folder, OUT/pool unless given; belongs to one bank, seed and share of fine parts",
+        help="their folder, OUT/pool unless given, of one bank and share of fine parts; what it holds is not made anew: another seed sees it in another order",
     )
     parser.add_argument("--makers", type=int, default=2, help="processes that make them")
     options = parser.parse_args()
@@ -162,8 +162,9 @@ def main() -> None:
     begins_shipped = options.begin is not None and options.begin.suffix == ".npz"
     if begins_shipped:
         network = network_of(read_weights(options.begin.read_bytes()))
-        if options.turns > len(network.group) or options.width > len(network.kernels[0][0]):
-            network = grown(network, options.turns, options.width)
+        turns, width = max(options.turns, len(network.group)), max(options.width, len(network.kernels[0][0]))
+        if (turns, width) != (len(network.group), len(network.kernels[0][0])):
+            network = grown(network, turns, width)
     else:
         network = Unrolled(options.turns, options.groups, options.width, options.depth)
     others = [p for p in network.parameters() if p is not network.trust]
